@@ -1,0 +1,38 @@
+# shellcheck shell=bash
+# What the parts of `vm` share: where things are, how to speak, how to fail.
+
+TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+LIB=$TOP/tests/lib
+CACHE=${VDISK_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/vdisk}
+OUT=${VDISK_OUT:-$TOP/build}
+KERNELS=(6.1 6.12 7.3 uml-6.12 uml-7.3)
+
+say() { printf 'vm: %s\n' "$*" >&2; }
+die() { say "$*"; exit 125; }
+
+# logged LOG COMMAND...: keep a command's output in a file, show its end only if it fails.
+logged() {
+	local log=$1
+	shift
+	mkdir -p "${log%/*}"
+	"$@" >"$log" 2>&1 && return
+	tail -n 60 "$log" >&2
+	die "failed: $* (all its output: $log)"
+}
+
+known_kernel() {
+	[[ " ${KERNELS[*]} " == *" $1 "* ]] || die "no kernel '$1' (there are: ${KERNELS[*]})"
+}
+
+# entry NAME COMMAND...: make the cache entry NAME with COMMAND, which fills the directory that it gets as its last
+# argument. The entry appears by a rename, so a fetch or a build that was cut short leaves only a .tmp, which the next
+# try throws away. The caller holds the kernel's lock.
+entry() {
+	local name=$1 tmp=$CACHE/$1.tmp
+	shift
+	[[ ! -d $CACHE/$name ]] || return 0
+	rm -rf "$tmp"
+	mkdir -p "$tmp"
+	"$@" "$tmp"
+	mv "$tmp" "$CACHE/$name"
+}

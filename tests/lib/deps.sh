@@ -1,0 +1,20 @@
+# shellcheck shell=bash
+# The packages of the host's own Debian that building and testing need.
+
+DEPS=(
+	qemu-system-x86 busybox-static cpio kmod dmsetup rsync xz-utils zstd       # guests
+	gcc make bc flex bison libelf-dev libssl-dev                               # kernels and modules
+	fio e2fsprogs xfsprogs shellcheck sparse                                   # tests
+)
+
+deps() {
+	local missing
+	missing=$(comm -23 <(printf '%s\n' "${DEPS[@]}" | sort) \
+		<(dpkg-query -W -f '${Package} ${db:Status-Status}\n' | sed -n 's/ installed$//p' | sort))
+	[[ $missing ]] || return 0
+	mapfile -t missing <<<"$missing"
+	((EUID == 0)) || die "please install what is missing: apt-get install ${missing[*]}"
+	say "installing ${missing[*]}"
+	logged "$CACHE/log/deps.log" env DEBIAN_FRONTEND=noninteractive sh -c \
+		'apt-get -y install "$@" || { apt-get update && apt-get -y install "$@"; }' sh "${missing[@]}"
+}
