@@ -70,7 +70,8 @@ start() {
 }
 
 qemu() {
-	local n=0 disk
+	local -i n=0
+	local disk
 	local -a args=(-nodefaults -no-user-config -display none -no-reboot -smp "$cpus" -m "$mem" -kernel "$entry/vmlinuz"
 		-initrd "$work/initramfs" -append "$(cmdline console=ttyS0)"
 		-chardev "file,id=console,path=$work/console" -serial chardev:console
@@ -99,7 +100,7 @@ nvme_args() {
 	IFS=, read -ra keys <<<"$2"
 	for key in "${keys[@]:1}"; do
 		case $key in
-		lbs=*) namespace+=,logical_block_size=${key#*=} ;;
+		lbs=*) namespace+=,logical_block_size=${key#*=},physical_block_size=${key#*=} ;;
 		serial=* | mdts=* | max_ioqpairs=*) controller+=,$key ;;
 		*) namespace+=,$key ;;
 		esac

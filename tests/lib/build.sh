@@ -23,7 +23,7 @@ build() {
 	*) make=(make -C "$entry/lib/modules/$(<"$entry/release")/build") ;;
 	esac
 	make+=("M=$dir" -j"$(nproc)" W=1 KCFLAGS=-Werror "${test[@]}" "$@" modules)
-	needs_root13 "$kernel" "$entry" && make=(in_root13 "$entry" "$dir" "${make[@]}")
+	! needs_root13 "$kernel" "$entry" || make=(in_root13 "$entry" "$dir" -- "${make[@]}")
 	say "$kernel: building the modules in $dir"
 	logged "$OUT/log/build-$kernel$plain.log" "${make[@]}"
 }

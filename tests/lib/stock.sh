@@ -16,7 +16,7 @@ unpack_stock() {
 	# 6.1 and 6.12 are one image package; since 6.17 it is split. The kbuild and -common packages hang on the headers.
 	mapfile -t packages < <(private_apt apt-cache depends --recurse --no-recommends --no-suggests --no-conflicts \
 		--no-breaks --no-replaces --no-enhances "linux-image-$release=$version" "linux-headers-$release=$version" |
-		grep -xE 'linux-(image|binary|modules|headers|kbuild)-.*' | grep -v -- '-unsigned$' | sort -u)
+		grep -xE 'linux-(image|binary|base|modules|headers|kbuild)-.*' | grep -v -- '-unsigned$' | sort -u)
 	fetch "$dir" "${packages[@]/%/=$version}"
 
 	# The newest packages follow the merged /usr.
@@ -56,5 +56,6 @@ prepare_stock() {
 	release=$(private_apt apt-cache show "linux-headers-$meta=$version" | grep -oP '^Depends:.*\blinux-headers-\K[^ ]+')
 	name=stock-$version
 	entry "$name" unpack_stock "$release" "$version" "$CACHE/$name"
+	! needs_root13 "$kernel" "$CACHE/$name" || prepare_root13
 	ln -sfn "../$name" "$CACHE/current/$kernel"
 }
