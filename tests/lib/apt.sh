@@ -6,6 +6,7 @@ KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg
 
 # The mirrors are the ones that the host uses itself.
 host_mirror() {
+	# shellcheck disable=SC2016 # for apt-get
 	apt-get indextargets --format '$(ORIGIN) $(CODENAME) $(REPO_URI)' 'Created-By: Packages' |
 		awk -v security="$1" '$1 == "Debian" && ($2 ~ /-security$/) == security { print $3; exit }'
 }

@@ -45,7 +45,7 @@ initramfs() {
 	cp "$LIB/init" "$tree/init"
 	{
 		printf 'cd %q\n' "$PWD"
-		printf 'export %q\n' "VDISK_KERNEL=$kernel" "VDISK_BUILD=$OUT/$kernel$plain" "VDISK_CPUS=$cpus"
+		printf 'export %q\n' "VDISK_KERNEL=$kernel" "VDISK_BUILD=$OUT/$kernel$plain" "VDISK_CONFIG=$entry/config"
 		printf 'artifacts=%q modules=%q disks=%d\n' "$OUT/artifacts/$kernel" "$entry/lib/modules" "${#nvme[@]}"
 		printf 'command=(bash'
 		printf ' %q' "$@"
@@ -61,7 +61,7 @@ cmdline() {
 	echo "loglevel=5 printk.devkmsg=on log_buf_len=4M panic=-1 $* $append"
 }
 
-# guest COMMAND...: run it within the time; its output is the script's.
+# start COMMAND...: run it within the time; its output is the script's.
 start() {
 	timeout --kill-after=5 "$timeout" "$@" </dev/null &
 	guest=$!
@@ -72,6 +72,7 @@ start() {
 qemu() {
 	local -i n=0
 	local disk
+	# shellcheck disable=SC2054 # QEMU's commas
 	local -a args=(-nodefaults -no-user-config -display none -no-reboot -smp "$cpus" -m "$mem" -kernel "$entry/vmlinuz"
 		-initrd "$work/initramfs" -append "$(cmdline console=ttyS0)"
 		-chardev "file,id=console,path=$work/console" -serial chardev:console
@@ -83,7 +84,7 @@ qemu() {
 	if [[ -r /dev/kvm && -w /dev/kvm ]]; then
 		args+=(-accel kvm -cpu host)
 	else
-		args+=(-accel tcg,thread=multi -cpu max)
+		args+=(-accel "tcg,thread=multi" -cpu max)
 	fi
 	for disk in "${nvme[@]}"; do
 		truncate -s "${disk%%,*}" "$work/nvme$n"
@@ -91,6 +92,15 @@ qemu() {
 		n+=1
 	done
 	start qemu-system-x86_64 "${args[@]}" "${qemu_args[@]}"
+}
+
+uml() {
+	((${#nvme[@]} == 0)) || die "$kernel has no NVMe: run what needs --nvme under 6.1, 6.12 or 7.3"
+	local smp=
+	! grep -qx CONFIG_SMP=y "$entry/config" || smp="ncpus=$cpus seccomp=on"
+	# shellcheck disable=SC2046,SC2086 # words
+	start "$entry/linux" mem="$mem" initrd="$work/initramfs" $smp \
+		$(cmdline con=null con0=null,fd:1 ssl=null ssl1=null,fd:3) 3>&1 >"$work/console" 2>&1
 }
 
 # nvme_args N SIZE[,KEY=VALUE...]: the arguments of disk N, a line each.

@@ -24,6 +24,7 @@ unpack_stock() {
 	sed -i "s|/usr/src/|$final/usr/src/|" "$dir/usr/src/linux-headers-$release/Makefile"
 	ln -sfn "$final/usr/src/linux-headers-$release" "$dir/lib/modules/$release/build"
 	find "$dir" -name 'vmlinuz*' -exec mv {} "$dir/vmlinuz" \;
+	ln -s "usr/src/linux-headers-$release/.config" "$dir/config"
 	depmod -b "$dir" "$release"
 	stock_initramfs "$dir" "$release"
 	echo "$release" >"$dir/release"

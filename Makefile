@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: GPL-2.0
+# What a person calls. The kernel's build reads Kbuild instead.
+
+KDIR ?= /lib/modules/$(shell uname -r)/build
+
+modules:
+	$(MAKE) -C $(KDIR) M=$(CURDIR) modules
+
+modules_install:
+	$(MAKE) -C $(KDIR) M=$(CURDIR) modules_install
+
+clean:
+	$(MAKE) -C $(KDIR) M=$(CURDIR) clean
+
+check:
+	tests/lib/vm deps
+	tests/run
+
+lint:
+	tests/lint
+
+demo bench soak:
+	tests/$@/run
+
+help:
+	@echo 'make [KDIR=DIR]                 build the modules for the running kernel, or the one built in DIR'
+	@echo 'make modules_install [KDIR=DIR] install them'
+	@echo 'make clean [KDIR=DIR]           remove what was built here'
+	@echo 'make check                      run all tests (tests/run --help: some of them)'
+	@echo 'make lint                       check the style of the sources'
+	@echo 'make demo                       show what it does'
+	@echo 'make bench                      measure'
+	@echo 'make soak                       the tests that take hours'
+
+.PHONY: modules modules_install clean check lint demo bench soak help
