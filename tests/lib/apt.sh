@@ -21,6 +21,8 @@ private_apt() {
 
 apt_update() {
 	local main security suite
+	# Once an hour is enough.
+	[[ ! $(find "$APT/updated" -mmin -60 2>/dev/null) ]] || return 0
 	main=${VDISK_MIRROR:-$(host_mirror 0)}
 	security=${VDISK_SECURITY_MIRROR:-$(host_mirror 1)}
 	[[ $main && $security ]] ||
@@ -35,6 +37,7 @@ apt_update() {
 	done >>"$APT/sources.list"
 	say "apt: reading the package lists"
 	logged "$CACHE/log/apt-update.log" private_apt apt-get update
+	touch "$APT/updated"
 }
 
 # newest PACKAGE SUITE: its newest version in a suite (bookworm also means bookworm-security).

@@ -24,7 +24,7 @@ run() {
 	script=$(readlink -f "$1")
 	shift
 	prepare "$kernel"
-	entry=$(readlink -f "$CACHE/current/$kernel")
+	entry=$(readlink -f "$(current "$kernel")")
 
 	work=$(mktemp -d -t vdisk-vm.XXXXXX)
 	trap 'kill "$guest" 2>/dev/null || :; rm -rf "$work"' EXIT

@@ -9,7 +9,7 @@ build() {
 	kernel=$1 dir=$OUT/$1$plain
 	shift
 	prepare "$kernel"
-	entry=$(readlink -f "$CACHE/current/$kernel")
+	entry=$(readlink -f "$(current "$kernel")")
 
 	mkdir -p "$dir"
 	exec {lock}>"$dir.lock"

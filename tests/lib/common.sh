@@ -25,9 +25,32 @@ known_kernel() {
 	[[ " ${KERNELS[*]} " == *" $1 "* ]] || die "no kernel '$1' (there are: ${KERNELS[*]})"
 }
 
+# current KERNEL|root13: the link to its cache entry. It is of this version of what fills the entry, so that a checkout with
+# another recipe makes its own.
+current() { echo "$CACHE/current/$1-$(recipe "$1")"; }
+
+recipe() {
+	case $1 in
+	root13) declare -f unpack_root13 && declare -p ROOT13 ;;
+	uml-*) declare -f build_uml && cat "$LIB/uml.config" ;;
+	*) declare -f unpack_stock stock_initramfs ;;
+	esac | sha256sum | cut -c 1-12
+}
+
+# locked NAME COMMAND...: one process at a time.
+locked() {
+	local lock
+	mkdir -p "$CACHE"
+	exec {lock}>"$CACHE/lock-$1"
+	flock "$lock"
+	shift
+	"$@"
+	exec {lock}>&-
+}
+
 # entry NAME COMMAND...: make the cache entry NAME with COMMAND, which fills the directory that it gets as its last
 # argument. The entry appears by a rename, so a fetch or a build that was cut short leaves only a .tmp, which the next
-# try throws away. The caller holds the kernel's lock.
+# try throws away. The caller holds a lock.
 entry() {
 	local name=$1 tmp=$CACHE/$1.tmp
 	shift

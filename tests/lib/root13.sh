@@ -13,10 +13,11 @@ needs_root13() {
 
 prepare_root13() {
 	local name
+	[[ ! -d $(current root13) ]] || return 0
 	name=root13-$(private_apt apt-get install --print-uris --no-install-recommends "${ROOT13[@]}" |
 		cut -d ' ' -f 2 | sha256sum | cut -c 1-12)
 	entry "$name" unpack_root13
-	ln -sfn "../$name" "$CACHE/current/root13"
+	ln -sfn "../$name" "$(current root13)"
 }
 
 unpack_root13() {
@@ -51,5 +52,5 @@ in_root13() {
 		done
 		shift "$n"
 		exec chroot "$root" "$@"
-	' bash "$(readlink -f "$CACHE/current/root13")" "${#dirs[@]}" "${dirs[@]}" "$@"
+	' bash "$(readlink -f "$(current root13)")" "${#dirs[@]}" "${dirs[@]}" "$@"
 }

@@ -55,8 +55,8 @@ prepare_stock() {
 	read -r meta suite < <(stock_source "$kernel")
 	version=$(newest "linux-headers-$meta" "$suite")
 	release=$(private_apt apt-cache show "linux-headers-$meta=$version" | grep -oP '^Depends:.*\blinux-headers-\K[^ ]+')
-	name=stock-$version
+	name=stock-$version-$(recipe "$kernel")
 	entry "$name" unpack_stock "$release" "$version" "$CACHE/$name"
-	! needs_root13 "$kernel" "$CACHE/$name" || prepare_root13
-	ln -sfn "../$name" "$CACHE/current/$kernel"
+	! needs_root13 "$kernel" "$CACHE/$name" || locked root13 prepare_root13
+	ln -sfn "../$name" "$(current "$kernel")"
 }

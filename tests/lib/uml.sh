@@ -12,9 +12,9 @@ prepare_uml() {
 		;;
 	esac
 	version=$(newest "$package" "$suite")
-	name=uml-$version-$(sha256sum "$LIB/uml.config" | cut -c 1-12)
+	name=uml-$version-$(recipe "$kernel")
 	entry "$name" build_uml "$package" "$version"
-	ln -sfn "../$name" "$CACHE/current/$kernel"
+	ln -sfn "../$name" "$(current "$kernel")"
 }
 
 build_uml() {
@@ -32,7 +32,7 @@ build_uml() {
 	cp "$dir/build/linux" "$dir/linux"
 	cp "$dir/build/.config" "$dir/config"
 	# To build modules, only headers, scripts and Kbuild's files are needed.
-	find "$dir/build" -path '*/scripts' -prune -o -path '*/tools' -prune -o -type f \
-		! -name '*.h' ! -name '*.lds' ! -name 'Makefile*' ! -name 'Kconfig*' ! -name 'Kbuild*' ! -name 'auto.conf' \
-		! -name '.config' ! -name Module.symvers ! -name 'kernel.release' -delete
+	find "$dir/build" -type f ! -path '*/scripts/*' ! -path '*/tools/*' ! -name '*.h' ! -name '*.lds' ! -name 'Makefile*' \
+		! -name 'Kconfig*' ! -name 'Kbuild*' ! -name auto.conf ! -name .config ! -name Module.symvers \
+		! -name kernel.release -delete
 }
