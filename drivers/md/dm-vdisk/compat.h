@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Differences between the supported kernels (6.1, 6.12, 7.3), by feature.
+ * The rest of the module reads as if there were only the newest; a copy that
+ * goes into a kernel tree drops this file.
+ */
+#ifndef VDISK_COMPAT_H
+#define VDISK_COMPAT_H
+
+#include <linux/blkdev.h>
+#include <linux/device-mapper.h>
+#include <linux/kernel.h>
+#include <linux/version.h>
+#include <linux/workqueue.h>
+
+#if __has_include(<linux/hex.h>)		/* 6.6 */
+#include <linux/hex.h>
+#endif
+
+/*
+ * Features became part of struct queue_limits in 6.11. Before, they are flags
+ * of the queue, dm core looks at each device's flags by itself, and an
+ * integrity profile follows the table's devices, not what iterate_devices
+ * shows: it cannot be passed.
+ */
+#ifdef BLK_FEAT_WRITE_CACHE
+
+#define VDISK_PASSES_INTEGRITY	DM_TARGET_PASSES_INTEGRITY
+
+static inline void vdisk_limits_init(struct queue_limits *lim)
+{
+	blk_set_stacking_limits(lim);
+	lim->features |= BLK_FEAT_IO_STAT | BLK_FEAT_NOWAIT | BLK_FEAT_POLL;
+}
+
+static inline void vdisk_limits_stack_bdev(struct queue_limits *lim,
+					   struct block_device *bdev,
+					   sector_t start)
+{
+	queue_limits_stack_bdev(lim, bdev, start, "vdisk");
+	if (!bdev_max_discard_sectors(bdev))
+		lim->max_hw_discard_sectors = 0;
+	if (!bdev_max_secure_erase_sectors(bdev))
+		lim->max_secure_erase_sectors = 0;
+}
+
+/* What a leaf in memory can: no cache to flush, never sleeps, not polled. */
+static inline void vdisk_limits_memory(struct queue_limits *lim)
+{
+	lim->features &= ~BLK_FEAT_POLL;
+}
+
+static inline struct gendisk *vdisk_alloc_disk(const struct queue_limits *lim)
+{
+	struct queue_limits copy = *lim;
+
+	/* No node that is not a plain remap keeps these promises. */
+	memset(&copy.integrity, 0, sizeof(copy.integrity));
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 13, 0)
+	copy.max_hw_zone_append_sectors = 0;
+#endif
+	copy.max_zone_append_sectors = 0;
+	return blk_alloc_disk(&copy, NUMA_NO_NODE);
+}
+
+/* A face has no device of its own to ask: copy the devices' flags (6.1). */
+static inline void vdisk_face_inherit(struct gendisk *face,
+				      struct block_device *bdev)
+{
+}
+
+/* The limits dm-stripe sets; 7.3's lets a discard span all children. */
+static inline void vdisk_limits_stripe(struct queue_limits *lim,
+				       unsigned int chunk, unsigned int nr)
+{
+	unsigned int io_min, io_opt;
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 0, 0)
+	unsigned int max = lim->max_hw_discard_sectors;
+
+	if (max >= chunk) {
+		if (!check_mul_overflow(max, nr, &max))
+			lim->max_hw_discard_sectors = rounddown(max, chunk * nr);
+		else
+			lim->max_hw_discard_sectors = UINT_MAX >> SECTOR_SHIFT;
+	}
+#endif
+	lim->chunk_sectors = chunk;
+	if (!check_shl_overflow(chunk, SECTOR_SHIFT, &io_min) &&
+	    !check_mul_overflow(io_min, nr, &io_opt)) {
+		lim->io_min = io_min;
+		lim->io_opt = io_opt;
+	}
+}
+
+#else /* !BLK_FEAT_WRITE_CACHE */
+
+#define VDISK_PASSES_INTEGRITY	0
+
+static inline void vdisk_limits_init(struct queue_limits *lim)
+{
+	blk_set_stacking_limits(lim);
+}
+
+static inline void vdisk_limits_stack_bdev(struct queue_limits *lim,
+					   struct block_device *bdev,
+					   sector_t start)
+{
+	blk_stack_limits(lim, &bdev_get_queue(bdev)->limits,
+			 get_start_sect(bdev) + start);
+	if (!bdev_max_discard_sectors(bdev)) {
+		lim->max_discard_sectors = 0;
+		lim->max_hw_discard_sectors = 0;
+	}
+	if (!bdev_max_secure_erase_sectors(bdev))
+		lim->max_secure_erase_sectors = 0;
+}
+
+static inline void vdisk_limits_memory(struct queue_limits *lim)
+{
+}
+
+static inline struct gendisk *vdisk_alloc_disk(const struct queue_limits *lim)
+{
+	struct gendisk *disk = blk_alloc_disk(NUMA_NO_NODE);
+
+	if (!disk)
+		return ERR_PTR(-ENOMEM);
+	disk->queue->limits = *lim;
+	blk_queue_flag_set(QUEUE_FLAG_NONROT, disk->queue);
+	blk_queue_flag_set(QUEUE_FLAG_NOWAIT, disk->queue);
+	return disk;
+}
+
+static inline void vdisk_face_inherit(struct gendisk *face,
+				      struct block_device *bdev)
+{
+	if (!bdev_nonrot(bdev))
+		blk_queue_flag_clear(QUEUE_FLAG_NONROT, face->queue);
+	if (!bdev_nowait(bdev))
+		blk_queue_flag_clear(QUEUE_FLAG_NOWAIT, face->queue);
+	if (bdev_stable_writes(bdev))
+		blk_queue_flag_set(QUEUE_FLAG_STABLE_WRITES, face->queue);
+	if (bdev_write_cache(bdev))
+		blk_queue_write_cache(face->queue, true,
+				      bdev_fua(face->part0) || bdev_fua(bdev));
+}
+
+static inline void vdisk_limits_stripe(struct queue_limits *lim,
+				       unsigned int chunk, unsigned int nr)
+{
+	blk_limits_io_min(lim, chunk << SECTOR_SHIFT);
+	blk_limits_io_opt(lim, (chunk << SECTOR_SHIFT) * nr);
+}
+
+#endif /* BLK_FEAT_WRITE_CACHE */
+
+/* A limit on discards is two fields; newer kernels compute the second. */
+static inline void vdisk_limits_discard(struct queue_limits *lim,
+					unsigned int sectors,
+					unsigned int granularity)
+{
+	lim->max_hw_discard_sectors = sectors;
+	lim->max_discard_sectors = sectors;
+	lim->discard_granularity = granularity;
+}
+
+/* dm_get_device() takes a mode of its own type since 6.5. */
+#ifdef BLK_OPEN_WRITE
+typedef blk_mode_t vdisk_mode_t;
+#define VDISK_MODE_WRITE	BLK_OPEN_WRITE
+#else
+typedef fmode_t vdisk_mode_t;
+#define VDISK_MODE_WRITE	FMODE_WRITE
+#endif
+
+/* prepare_ioctl may answer by itself since 6.16. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 16, 0)
+#define VDISK_PREPARE_IOCTL_ARGS , unsigned int cmd, unsigned long arg, bool *forward
+#else
+#define VDISK_PREPARE_IOCTL_ARGS
+#endif
+
+#ifndef DM_TARGET_ATOMIC_WRITES		/* 6.15 */
+#define DM_TARGET_ATOMIC_WRITES	0
+#endif
+
+#ifndef REQ_ATOMIC			/* 6.11 */
+#define REQ_ATOMIC		((__force blk_opf_t)0)
+#endif
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 11, 0)
+#define BLK_STS_INVAL		BLK_STS_NOTSUPP
+#endif
+
+/* "Bound to a CPU" has to be said since 6.17; 6.12-stable knows the word. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 12, 0)
+#define WQ_PERCPU		0
+#endif
+
+#endif /* VDISK_COMPAT_H */

@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * block: a block device, or a part of it. nvme: the same, and the namespace
+ * may be pinned by its identity, so that a renumbered device is refused.
+ */
+#include <linux/blkdev.h>
+#include <linux/slab.h>
+
+#include "vdisk.h"
+
+struct vdisk_block {
+	struct dm_dev *dev;
+	sector_t start;
+};
+
+/**
+ * vdisk_block_dev - the device of a block or nvme leaf
+ * @n: the leaf
+ *
+ * Return: the device, open as long as the node lives.
+ */
+struct dm_dev *vdisk_block_dev(const struct vdisk_node *n)
+{
+	const struct vdisk_block *b = n->priv;
+
+	return b->dev;
+}
+
+/**
+ * vdisk_block_bdev - the block device of a block or nvme leaf
+ * @n: the leaf
+ *
+ * Return: the block device, open as long as the node lives.
+ */
+struct block_device *vdisk_block_bdev(const struct vdisk_node *n)
+{
+	const struct vdisk_block *b = n->priv;
+
+	return b->dev->bdev;
+}
+
+/**
+ * vdisk_block_start - where a block or nvme leaf begins
+ * @n: the leaf
+ *
+ * Return: sectors from the beginning of its device.
+ */
+sector_t vdisk_block_start(const struct vdisk_node *n)
+{
+	const struct vdisk_block *b = n->priv;
+
+	return b->start;
+}
+
+/* TABLE names the device by number: paths move, and fill the line. */
+static int vdisk_block_set_name(struct vdisk_node *n, const struct dm_dev *dev)
+{
+	char *name = kstrdup(dev->name, GFP_KERNEL);
+
+	if (!name)
+		return vdisk_fail(n, -ENOMEM, "out of memory");
+	kfree(n->val[BLOCK_DEVICE].str);
+	n->val[BLOCK_DEVICE].str = name;
+	return 0;
+}
+
+static int vdisk_block_check(struct vdisk_node *n, struct block_device *bdev)
+{
+	unsigned int block = bdev_logical_block_size(bdev) >> SECTOR_SHIFT;
+	sector_t start = n->val[BLOCK_START].num;
+	sector_t len = n->val[BLOCK_LEN].num;
+	sector_t size = bdev_nr_sectors(bdev);
+
+	if (bdev_is_zoned(bdev))
+		return vdisk_fail(n, -EINVAL, "device: zoned devices cannot be used");
+	if (start & (block - 1))
+		return vdisk_fail(n, -EINVAL,
+				  "start: not a multiple of the block size, %u sectors",
+				  block);
+	if (len & (block - 1))
+		return vdisk_fail(n, -EINVAL,
+				  "len: not a multiple of the block size, %u sectors",
+				  block);
+	if (start >= size)
+		return vdisk_fail(n, -EINVAL,
+				  "start: the device has %llu sectors", size);
+	if (len > size - start)
+		return vdisk_fail(n, -EINVAL,
+				  "len: the device has %llu sectors, %llu from start on",
+				  size, size - start);
+	return 0;
+}
+
+static int vdisk_block_ctr(struct vdisk_node *n)
+{
+	struct dm_target *ti = n->stack->ti;
+	struct vdisk_block *b;
+	int r;
+
+	b = kzalloc(sizeof(*b), GFP_KERNEL);
+	if (!b)
+		return vdisk_fail(n, -ENOMEM, "out of memory");
+	b->start = n->val[BLOCK_START].num;
+	r = dm_get_device(ti, n->val[BLOCK_DEVICE].str,
+			  dm_table_get_mode(ti->table), &b->dev);
+	if (r) {
+		vdisk_fail(n, r, "device: cannot be opened (%pe)", ERR_PTR(r));
+		goto free;
+	}
+	r = vdisk_block_check(n, b->dev->bdev);
+	if (r)
+		goto put;
+	r = vdisk_block_set_name(n, b->dev);
+	if (r)
+		goto put;
+	n->priv = b;
+	return 0;
+
+put:
+	dm_put_device(ti, b->dev);
+free:
+	kfree(b);
+	return r;
+}
+
+static void vdisk_block_dtr(struct vdisk_node *n)
+{
+	struct vdisk_block *b = n->priv;
+
+	dm_put_device(n->stack->ti, b->dev);
+	kfree(b);
+}
+
+static sector_t vdisk_block_length(const struct vdisk_node *n)
+{
+	if (n->val[BLOCK_LEN].set)
+		return n->val[BLOCK_LEN].num;
+	return bdev_nr_sectors(vdisk_block_bdev(n)) - vdisk_block_start(n);
+}
+
+static sector_t vdisk_block_size(const struct vdisk_node *n)
+{
+	return bdev_nr_sectors(vdisk_block_bdev(n));
+}
+
+static void vdisk_block_limits(struct vdisk_node *n, struct queue_limits *lim)
+{
+	vdisk_limits_stack_bdev(lim, vdisk_block_bdev(n), vdisk_block_start(n));
+}
+
+static enum vdisk_map vdisk_block_map(struct vdisk_node *n, struct vdisk_io *io)
+{
+	bio_set_dev(io->bio, vdisk_block_bdev(n));
+	io->bio->bi_iter.bi_sector += vdisk_block_start(n);
+	return VDISK_REMAPPED;
+}
+
+const struct vdisk_ops vdisk_block_ops = {
+	.ctr = vdisk_block_ctr,
+	.dtr = vdisk_block_dtr,
+	.length = vdisk_block_length,
+	.size = vdisk_block_size,
+	.limits = vdisk_block_limits,
+	.map = vdisk_block_map,
+	.remaps = true,
+};
+
+/*
+ * The kernel has one identity per namespace: the NGUID, or if there is none
+ * the EUI-64 (drivers/nvme/host/core.c:nvme_ns_get_unique_id()). A UUID is
+ * not among them.
+ */
+static int vdisk_nvme_check(struct vdisk_node *n)
+{
+	struct gendisk *disk = vdisk_block_bdev(n)->bd_disk;
+	unsigned int arg = n->val[NVME_NGUID].set ? NVME_NGUID : NVME_EUI;
+	const char *key = n->type->args[arg].name;
+	u8 want[16], id[16];
+	int len;
+
+	if (strncmp(disk->disk_name, "nvme", 4))
+		return vdisk_fail(n, -EINVAL, "device: %s is no NVMe namespace",
+				  disk->disk_name);
+	if (n->val[NVME_NGUID].set && n->val[NVME_EUI].set)
+		return vdisk_fail(n, -EINVAL,
+				  "eui: the kernel tells it only of a namespace without nguid");
+	if (!n->val[arg].set)
+		return 0;
+
+	len = disk->fops->get_unique_id ?
+	      disk->fops->get_unique_id(disk, id, BLK_UID_EUI64) : -EINVAL;
+	if (len != n->type->args[arg].max)
+		return vdisk_fail(n, -ENODEV, "%s: the namespace has none", key);
+	if (hex2bin(want, n->val[arg].str, len))
+		return vdisk_fail(n, -EINVAL, "%s: not hex", key);
+	if (memcmp(want, id, len))
+		return vdisk_fail(n, -ENODEV, "%s: the namespace has %*phN",
+				  key, len, id);
+	return 0;
+}
+
+static int vdisk_nvme_ctr(struct vdisk_node *n)
+{
+	int r = vdisk_block_ctr(n);
+
+	if (r)
+		return r;
+	r = vdisk_nvme_check(n);
+	if (r)
+		vdisk_block_dtr(n);
+	return r;
+}
+
+const struct vdisk_ops vdisk_nvme_ops = {
+	.ctr = vdisk_nvme_ctr,
+	.dtr = vdisk_block_dtr,
+	.length = vdisk_block_length,
+	.size = vdisk_block_size,
+	.limits = vdisk_block_limits,
+	.map = vdisk_block_map,
+	.remaps = true,
+};

@@ -1,0 +1,581 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The grammar of a table line: words become a tree, a tree becomes words.
+ *
+ *	stack := node
+ *	node  := type word* child*
+ *	child := "(" node ")"
+ *
+ * The parser walks up and down by parent pointers, so a hostile line costs
+ * heap, never stack; the bounds of vdisk-types.h hold for both.
+ */
+#include <linux/ctype.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+
+#include "vdisk.h"
+
+static const struct vdisk_ops *const vdisk_all_ops[VDISK_NR_TYPES] = {
+	[VDISK_TYPE_BLOCK] = &vdisk_block_ops,
+	[VDISK_TYPE_NVME] = &vdisk_nvme_ops,
+	[VDISK_TYPE_RAM] = &vdisk_ram_ops,
+	[VDISK_TYPE_ZERO] = &vdisk_zero_ops,
+	[VDISK_TYPE_STRIPED] = &vdisk_striped_ops,
+	[VDISK_TYPE_CONCAT] = &vdisk_concat_ops,
+#ifdef CONFIG_DM_VDISK_TEST
+	[VDISK_TYPE_TEST] = &vdisk_test_ops,
+#endif
+};
+
+/* How much of a user's word a message repeats. */
+#define WORD(w)		(int)min_t(size_t, strlen(w), 40), (w)
+
+/**
+ * vdisk_emit - append to a bounded buffer
+ * @out: the buffer; stays terminated, what does not fit is cut
+ * @fmt: printf format
+ *
+ * Context: Any context.
+ */
+void vdisk_emit(struct vdisk_out *out, const char *fmt, ...)
+{
+	va_list args;
+
+	if (out->len >= out->max)
+		return;
+	va_start(args, fmt);
+	out->len += vscnprintf(out->buf + out->len, out->max - out->len, fmt,
+			       args);
+	va_end(args);
+}
+
+/**
+ * vdisk_print_path - append a node's path, as in "striped/1/block"
+ * @n: the node
+ * @out: where to
+ *
+ * Context: Any context.
+ */
+void vdisk_print_path(const struct vdisk_node *n, struct vdisk_out *out)
+{
+	const struct vdisk_node *way[VDISK_MAX_DEPTH];
+	unsigned int depth = 0;
+
+	for (; n && depth < ARRAY_SIZE(way); n = n->parent)
+		way[depth++] = n;
+	while (depth--) {
+		if (way[depth]->parent)
+			vdisk_emit(out, "/%u/", way[depth]->index);
+		vdisk_emit(out, "%s", way[depth]->type->name);
+	}
+}
+
+/**
+ * vdisk_fail - say what is wrong with a node
+ * @n: the node; the message begins with its path
+ * @err: negative errno
+ * @fmt: what is wrong, beginning with the option where there is one
+ *
+ * Context: Process context.
+ * Return: @err.
+ */
+int vdisk_fail(struct vdisk_node *n, int err, const char *fmt, ...)
+{
+	struct vdisk_out out = { n->stack->error, 0, VDISK_ERROR_MAX };
+	struct va_format vaf;
+	va_list args;
+
+	vdisk_print_path(n, &out);
+	va_start(args, fmt);
+	vaf.fmt = fmt;
+	vaf.va = &args;
+	vdisk_emit(&out, ": %pV", &vaf);
+	va_end(args);
+	return err;
+}
+
+/**
+ * vdisk_ops_of - what a type does
+ * @type: element of vdisk_types
+ *
+ * Return: its ops.
+ */
+const struct vdisk_ops *vdisk_ops_of(const struct vdisk_type *type)
+{
+	return vdisk_all_ops[type - vdisk_types];
+}
+
+static bool vdisk_is_name(const char *word)
+{
+	size_t len = strspn(word, "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				  "abcdefghijklmnopqrstuvwxyz0123456789._-");
+
+	return len && !word[len] && len <= VDISK_NAME_MAX;
+}
+
+/* "259:0", as TABLE prints a device */
+static bool vdisk_is_devt(const char *word)
+{
+	size_t major = strspn(word, "0123456789");
+	size_t minor = strspn(word + major + (word[major] == ':'), "0123456789");
+
+	return major && minor && word[major] == ':' && !word[major + 1 + minor];
+}
+
+/* Digits, then nothing or one of the time units; kstrtox allows more. */
+static int vdisk_read_number(const char *word, bool time, u64 *num)
+{
+	size_t digits = strspn(word, "0123456789");
+	const char *unit = word + digits;
+	char buf[21];
+	u64 scale = 1;
+
+	if (!digits || digits >= sizeof(buf))
+		return -EINVAL;
+	memcpy(buf, word, digits);
+	buf[digits] = '\0';
+	if (kstrtou64(buf, 10, num))
+		return -ERANGE;
+
+	if (!time)
+		return *unit ? -EINVAL : 0;
+	if (!strcmp(unit, "ms"))
+		scale = 1000;
+	else if (!strcmp(unit, "s"))
+		scale = 1000000;
+	else if (strcmp(unit, "us"))
+		return -EINVAL;
+	if (check_mul_overflow(*num, scale, num))
+		return -ERANGE;
+	return 0;
+}
+
+/* Keeps the digits in lower case and without dashes: the canonical form. */
+static int vdisk_read_hex(const char *word, u64 bytes, char *str)
+{
+	size_t digits = 0;
+
+	for (; *word; word++) {
+		if (*word == '-')
+			continue;
+		if (hex_to_bin(*word) < 0 || digits == 2 * bytes)
+			return -EINVAL;
+		str[digits++] = tolower(*word);
+	}
+	str[digits] = '\0';
+	return digits == 2 * bytes ? 0 : -EINVAL;
+}
+
+static bool vdisk_is_choice(const char *word, const char *choices)
+{
+	size_t len = strlen(word);
+
+	for (; len; choices++) {
+		if (!strncmp(choices, word, len) &&
+		    (choices[len] == '|' || !choices[len]))
+			return true;
+		choices = strchr(choices, '|');
+		if (!choices)
+			break;
+	}
+	return false;
+}
+
+static int vdisk_read_value(struct vdisk_node *n, unsigned int arg,
+			    const char *word)
+{
+	const struct vdisk_arg *a = &n->type->args[arg];
+	struct vdisk_val *val = &n->val[arg];
+	int r;
+
+	if (val->set)
+		return vdisk_fail(n, -EINVAL, "%s: given twice", a->name);
+	val->set = true;
+
+	switch (a->kind) {
+	case VDISK_FLAG:
+		return 0;
+	case VDISK_SECTORS:
+	case VDISK_TIME:
+		r = vdisk_read_number(word, a->kind == VDISK_TIME, &val->num);
+		if (r == -EINVAL)
+			return vdisk_fail(n, r, "%s: '%*pE' is not %s", a->name,
+					  WORD(word), a->kind == VDISK_TIME ?
+					  "a time (us, ms or s)" :
+					  "a number of sectors");
+		if (r || val->num < a->min || val->num > a->max)
+			return vdisk_fail(n, -ERANGE, "%s: not in %llu..%llu%s",
+					  a->name, a->min, a->max,
+					  a->kind == VDISK_TIME ? " us" : "");
+		return 0;
+	case VDISK_DEVICE:
+		if (*word != '/' && !vdisk_is_devt(word))
+			return vdisk_fail(n, -EINVAL,
+					  "%s: '%*pE' is no absolute path and no major:minor",
+					  a->name, WORD(word));
+		break;
+	case VDISK_NAME:
+		if (!vdisk_is_name(word))
+			return vdisk_fail(n, -EINVAL,
+					  "%s: '%*pE' is not 1 to %u of A-Z a-z 0-9 . _ -",
+					  a->name, WORD(word), VDISK_NAME_MAX);
+		break;
+	case VDISK_CHOICE:
+		if (!vdisk_is_choice(word, a->help))
+			return vdisk_fail(n, -EINVAL, "%s: '%*pE' is not one of %s",
+					  a->name, WORD(word), a->help);
+		break;
+	case VDISK_HEX:
+		val->str = kzalloc(2 * a->max + 1, GFP_KERNEL);
+		if (!val->str)
+			return vdisk_fail(n, -ENOMEM, "out of memory");
+		if (vdisk_read_hex(word, a->max, val->str))
+			return vdisk_fail(n, -EINVAL, "%s: not %llu hex digits",
+					  a->name, 2 * a->max);
+		return 0;
+	}
+
+	val->str = kstrdup(word, GFP_KERNEL);
+	if (!val->str)
+		return vdisk_fail(n, -ENOMEM, "out of memory");
+	return 0;
+}
+
+static int vdisk_read_label(struct vdisk_node *n, const char *word)
+{
+	unsigned int i;
+
+	if (n->label)
+		return vdisk_fail(n, -EINVAL, "label: given twice");
+	if (!vdisk_is_name(word))
+		return vdisk_fail(n, -EINVAL,
+				  "label: '%*pE' is not 1 to %u of A-Z a-z 0-9 . _ -",
+				  WORD(word), VDISK_NAME_MAX);
+	for (i = 0; i < VDISK_NR_TYPES; i++)
+		if (!strcmp(vdisk_types[i].name, word))
+			return vdisk_fail(n, -EINVAL,
+					  "label: '%s' is a node type", word);
+	for (i = 0; i < n->stack->nr_nodes; i++)
+		if (n->stack->nodes[i]->label &&
+		    !strcmp(n->stack->nodes[i]->label, word))
+			return vdisk_fail(n, -EINVAL,
+					  "label: '%s' is used by another node",
+					  word);
+	n->label = kstrdup(word, GFP_KERNEL);
+	if (!n->label)
+		return vdisk_fail(n, -ENOMEM, "out of memory");
+	return 0;
+}
+
+/* One word behind the type, no parenthesis. */
+static int vdisk_read_word(struct vdisk_node *n, unsigned int pos,
+			   const char *word)
+{
+	const struct vdisk_arg *a = n->type->args;
+	const char *colon = strchr(word, ':');
+	unsigned int i;
+
+	if (pos < n->type->nr_args && a[pos].positional)
+		return vdisk_read_value(n, pos, word);
+
+	if (!strncmp(word, "label:", 6))
+		return vdisk_read_label(n, word + 6);
+	if (!n->parent && !strcmp(word, "drop_volatile")) {
+		if (n->stack->drop_volatile)
+			return vdisk_fail(n, -EINVAL, "drop_volatile: given twice");
+		n->stack->drop_volatile = true;
+		return 0;
+	}
+	for (i = 0; i < n->type->nr_args; i++) {
+		size_t len = strlen(a[i].name);
+
+		if (a[i].positional || strncmp(word, a[i].name, len))
+			continue;
+		if (a[i].kind == VDISK_FLAG && !word[len])
+			return vdisk_read_value(n, i, NULL);
+		if (a[i].kind != VDISK_FLAG && word[len] == ':')
+			return vdisk_read_value(n, i, word + len + 1);
+	}
+	return vdisk_fail(n, -EINVAL, "'%*pE': unknown %s", WORD(word),
+			  colon ? "option" : "word");
+}
+
+static int vdisk_check_children(struct vdisk_node *n)
+{
+	const struct vdisk_type *t = n->type;
+	unsigned int i;
+
+	for (i = 0; i < t->nr_args; i++)
+		if (t->args[i].positional && !n->val[i].set)
+			return vdisk_fail(n, -EINVAL, "%s: missing",
+					  t->args[i].name);
+	if (n->nr_children >= t->min_children)
+		return 0;
+	return vdisk_fail(n, -EINVAL, "needs %u %s, has %u", t->min_children,
+			  t->min_children == 1 ? "child" : "children",
+			  n->nr_children);
+}
+
+static const struct vdisk_type *vdisk_find_type(const char *word)
+{
+	unsigned int i;
+
+	for (i = 0; i < VDISK_NR_TYPES; i++)
+		if (!strcmp(vdisk_types[i].name, word))
+			return &vdisk_types[i];
+	return NULL;
+}
+
+static int vdisk_new_node(struct vdisk_stack *s, struct vdisk_node *parent,
+			  const char *word, struct vdisk_node **result)
+{
+	const struct vdisk_type *type = vdisk_find_type(word);
+	struct vdisk_node **children;
+	struct vdisk_node *n;
+
+	if (!type) {
+		struct vdisk_out out = { s->error, 0, VDISK_ERROR_MAX };
+		unsigned int i;
+
+		vdisk_emit(&out, "'%*pE' is no node type; there are", WORD(word));
+		for (i = 0; i < VDISK_NR_TYPES; i++)
+			vdisk_emit(&out, " %s", vdisk_types[i].name);
+		return -EINVAL;
+	}
+	if (parent && parent->nr_children == parent->type->max_children)
+		return vdisk_fail(parent, -EINVAL, "takes no more than %u %s",
+				  parent->type->max_children,
+				  parent->type->max_children == 1 ?
+				  "child" : "children");
+	if (parent && parent->depth + 1 == VDISK_MAX_DEPTH)
+		return vdisk_fail(parent, -EINVAL, "nested deeper than %u",
+				  VDISK_MAX_DEPTH);
+	if (s->nr_nodes == VDISK_MAX_NODES)
+		return vdisk_fail(s->nodes[0], -EINVAL, "more than %u nodes",
+				  VDISK_MAX_NODES);
+
+	n = kzalloc(sizeof(*n), GFP_KERNEL);
+	if (!n)
+		return -ENOMEM;
+	n->type = type;
+	n->ops = vdisk_ops_of(type);
+	n->stack = s;
+	n->parent = parent;
+	spin_lock_init(&n->lock);
+	INIT_LIST_HEAD(&n->starved);
+	s->nodes[s->nr_nodes++] = n;
+
+	if (parent) {
+		children = krealloc(parent->children,
+				    (parent->nr_children + 1) * sizeof(n),
+				    GFP_KERNEL);
+		if (!children)
+			return -ENOMEM;
+		parent->children = children;
+		n->index = parent->nr_children;
+		n->depth = parent->depth + 1;
+		parent->children[parent->nr_children++] = n;
+	}
+	*result = n;
+	return 0;
+}
+
+/**
+ * vdisk_parse - build the tree of a table line
+ * @s: empty stack; filled as far as it got, vdisk_free_tree() frees it
+ * @argc: number of words
+ * @argv: the words, as dm core split them
+ *
+ * Context: Process context, may sleep.
+ * Return: 0, or -errno with s->error set.
+ */
+int vdisk_parse(struct vdisk_stack *s, unsigned int argc, char **argv)
+{
+	bool want_type = true, after_child = false;
+	struct vdisk_node *n = NULL;
+	unsigned int i, pos = 0;
+	int r;
+
+	snprintf(s->error, sizeof(s->error), "out of memory");
+	for (i = 0; i < argc; i++) {
+		const char *word = argv[i];
+
+		if (strlen(word) > VDISK_WORD_MAX) {
+			snprintf(s->error, sizeof(s->error),
+				 "word %u is longer than %u bytes", i + 1,
+				 VDISK_WORD_MAX);
+			return -EINVAL;
+		}
+		if (want_type) {
+			r = vdisk_new_node(s, n, word, &n);
+			if (r)
+				return r;
+			want_type = false;
+			after_child = false;
+			pos = 0;
+		} else if (!n) {
+			return vdisk_fail(s->nodes[0], -EINVAL,
+					  "'%*pE' behind the end of the stack",
+					  WORD(word));
+		} else if (!strcmp(word, "(")) {
+			if (!n->type->max_children)
+				return vdisk_fail(n, -EINVAL, "takes no children");
+			want_type = true;
+		} else if (!strcmp(word, ")")) {
+			r = vdisk_check_children(n);
+			if (r)
+				return r;
+			if (!n->parent)
+				return vdisk_fail(n, -EINVAL,
+						  "')' without its '('");
+			n = n->parent;
+			after_child = true;
+		} else if (after_child) {
+			return vdisk_fail(n, -EINVAL,
+					  "'%*pE' behind a child: words and options come first",
+					  WORD(word));
+		} else {
+			r = vdisk_read_word(n, pos++, word);
+			if (r)
+				return r;
+		}
+	}
+	if (!n) {
+		snprintf(s->error, sizeof(s->error), "empty: a stack is a node type and its words");
+		return -EINVAL;
+	}
+	if (want_type)
+		return vdisk_fail(n, -EINVAL, "'(' without a node behind it");
+	if (n->parent)
+		return vdisk_fail(n, -EINVAL, "')' missing behind it");
+	return vdisk_check_children(n);
+}
+
+/**
+ * vdisk_free_tree - free what vdisk_parse() built
+ * @s: the stack
+ *
+ * Context: Process context.
+ */
+void vdisk_free_tree(struct vdisk_stack *s)
+{
+	unsigned int i, arg;
+
+	for (i = 0; i < s->nr_nodes; i++) {
+		struct vdisk_node *n = s->nodes[i];
+
+		for (arg = 0; arg < n->type->nr_args; arg++)
+			kfree(n->val[arg].str);
+		kfree(n->children);
+		kfree(n->label);
+		kfree(n);
+	}
+	s->nr_nodes = 0;
+}
+
+/*
+ * dm_split_args() ends a word at isspace(), which is true for 0xA0 too, the
+ * second byte of many UTF-8 characters.
+ */
+static void vdisk_emit_word(struct vdisk_out *out, const char *word)
+{
+	for (; *word; word++)
+		vdisk_emit(out, isspace(*word) || *word == '\\' ? "\\%c" : "%c",
+			   *word);
+}
+
+static void vdisk_emit_value(struct vdisk_out *out, const struct vdisk_arg *a,
+			     const struct vdisk_val *val)
+{
+	vdisk_emit(out, " ");
+	if (!a->positional)
+		vdisk_emit(out, a->kind == VDISK_FLAG ? "%s" : "%s:", a->name);
+	switch (a->kind) {
+	case VDISK_FLAG:
+		break;
+	case VDISK_SECTORS:
+		vdisk_emit(out, "%llu", val->num);
+		break;
+	case VDISK_TIME:
+		vdisk_emit(out, "%lluus", val->num);
+		break;
+	default:
+		vdisk_emit_word(out, val->str);
+	}
+}
+
+/**
+ * vdisk_print - print a stack as a table line
+ * @s: the stack
+ * @out: where to
+ * @extra: adds more words behind a node's options, or NULL
+ *
+ * Without @extra this is the canonical line: loading it gives the same stack,
+ * and printing that gives the same line.
+ *
+ * Context: Process context.
+ */
+void vdisk_print(struct vdisk_stack *s, struct vdisk_out *out,
+		 void (*extra)(struct vdisk_node *n, struct vdisk_out *out))
+{
+	unsigned int i, arg;
+
+	for (i = 0; i < s->nr_nodes; i++) {
+		struct vdisk_node *n = s->nodes[i];
+		/* Levels left behind it: the root's has no parenthesis. */
+		unsigned int up = i + 1 < s->nr_nodes ?
+				  n->depth + 1 - s->nodes[i + 1]->depth : n->depth;
+
+		vdisk_emit(out, n->parent ? " ( %s" : "%s", n->type->name);
+		for (arg = 0; arg < n->type->nr_args; arg++)
+			if (n->val[arg].set)
+				vdisk_emit_value(out, &n->type->args[arg],
+						 &n->val[arg]);
+		if (n->label)
+			vdisk_emit(out, " label:%s", n->label);
+		if (extra)
+			extra(n, out);
+		while (up--)
+			vdisk_emit(out, " )");
+	}
+}
+
+/**
+ * vdisk_find - find the node a message is for
+ * @s: the stack
+ * @word: a label, or a type that only one node has
+ *
+ * Context: Process context.
+ * Return: the node, or NULL with s->error listing the choices.
+ */
+struct vdisk_node *vdisk_find(struct vdisk_stack *s, const char *word)
+{
+	struct vdisk_out out = { s->error, 0, VDISK_ERROR_MAX };
+	struct vdisk_node *found = NULL;
+	unsigned int i, nr = 0;
+
+	for (i = 0; i < s->nr_nodes; i++) {
+		struct vdisk_node *n = s->nodes[i];
+
+		if (n->label && !strcmp(n->label, word))
+			return n;
+		if (!strcmp(n->type->name, word)) {
+			found = n;
+			nr++;
+		}
+	}
+	if (nr == 1)
+		return found;
+
+	if (nr)
+		vdisk_emit(&out, "%u nodes are '%s', say a label; there are", nr, word);
+	else
+		vdisk_emit(&out, "no node has label or type '%*pE'; there are",
+			   WORD(word));
+	for (i = 0; i < s->nr_nodes; i++) {
+		const struct vdisk_node *n = s->nodes[i];
+
+		vdisk_emit(&out, " %s", n->label ?: n->type->name);
+	}
+	return NULL;
+}

@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Objects that outlive one table.
+ *
+ * An unnamed object belongs to a mapped device and a place in its table (the
+ * target's begin, and the node's label or, without one, its path): a reloaded
+ * table finds it again there. A named one belongs to the module and is found
+ * by its name from any device. Tables hold references; an object goes with
+ * the last of them, unless it is kept.
+ */
+#include <linux/list.h>
+#include <linux/mutex.h>
+#include <linux/slab.h>
+
+#include "vdisk.h"
+
+/**
+ * struct vdisk_object - see above
+ * @list: in vdisk_objects
+ * @type: the type of the nodes that share it
+ * @md: the mapped device, or NULL for a named object
+ * @begin: the target's begin, for an unnamed object
+ * @key: name, label or path
+ * @refs: references of tables, and one while it is kept
+ * @kept: stays without tables
+ * @live: was in a live table, so it may hold data
+ * @free: frees what @data owns
+ * @data: the type's own
+ */
+struct vdisk_object {
+	struct list_head list;
+	const struct vdisk_type *type;
+	const struct mapped_device *md;
+	sector_t begin;
+	char *key;
+	unsigned int refs;
+	bool kept;
+	bool live;
+	void (*free)(void *data);
+	char data[] __aligned(8);
+};
+
+/* Guards the list and everything in the objects but their data. */
+static DEFINE_MUTEX(vdisk_objects_lock);
+static LIST_HEAD(vdisk_objects);
+
+static char *vdisk_object_key(struct vdisk_node *n, const char *name)
+{
+	char buf[VDISK_ERROR_MAX];
+	struct vdisk_out out = { buf, 0, sizeof(buf) };
+
+	if (name)
+		return kstrdup(name, GFP_KERNEL);
+	if (n->label)
+		return kstrdup(n->label, GFP_KERNEL);
+	buf[0] = '\0';
+	vdisk_emit(&out, "/");	/* no label begins like this */
+	vdisk_print_path(n, &out);
+	return kstrdup(buf, GFP_KERNEL);
+}
+
+static struct vdisk_object *__vdisk_object_find(struct vdisk_node *n,
+						const char *name,
+						const char *key)
+{
+	const struct dm_target *ti = n->stack->ti;
+	struct vdisk_object *obj;
+
+	lockdep_assert_held(&vdisk_objects_lock);
+	list_for_each_entry(obj, &vdisk_objects, list) {
+		if (obj->type != n->type || strcmp(obj->key, key))
+			continue;
+		if (name ? !obj->md : obj->md == dm_table_get_md(ti->table) &&
+				      obj->begin == ti->begin)
+			return obj;
+	}
+	return NULL;
+}
+
+/**
+ * vdisk_object_get - find a node's object, or make it
+ * @n: the node; one object per node
+ * @name: its name, or NULL for an object of the mapped device
+ * @size: bytes of data, zeroed when it is made
+ * @init: prepares data that was just made; may fail
+ * @free: frees what the data owns
+ *
+ * Context: Process context, may sleep.
+ * Return: the object, to be given back by vdisk_object_put(), or ERR_PTR.
+ */
+struct vdisk_object *vdisk_object_get(struct vdisk_node *n, const char *name,
+				      size_t size, void (*init)(void *data),
+				      void (*free)(void *data))
+{
+	struct vdisk_object *obj;
+	char *key;
+
+	key = vdisk_object_key(n, name);
+	if (!key)
+		return ERR_PTR(-ENOMEM);
+
+	mutex_lock(&vdisk_objects_lock);
+	obj = __vdisk_object_find(n, name, key);
+	if (obj) {
+		kfree(key);
+		obj->refs++;
+		goto out;
+	}
+	obj = kzalloc(struct_size(obj, data, size), GFP_KERNEL);
+	if (!obj) {
+		kfree(key);
+		obj = ERR_PTR(-ENOMEM);
+		goto out;
+	}
+	obj->type = n->type;
+	if (!name) {
+		obj->md = dm_table_get_md(n->stack->ti->table);
+		obj->begin = n->stack->ti->begin;
+	}
+	obj->key = key;
+	obj->refs = 1;
+	obj->free = free;
+	init(obj->data);
+	list_add_tail(&obj->list, &vdisk_objects);
+out:
+	mutex_unlock(&vdisk_objects_lock);
+	return obj;
+}
+
+static void __vdisk_object_put(struct vdisk_object *obj)
+{
+	lockdep_assert_held(&vdisk_objects_lock);
+	if (--obj->refs)
+		return;
+	list_del(&obj->list);
+	obj->free(obj->data);
+	kfree(obj->key);
+	kfree(obj);
+}
+
+/**
+ * vdisk_object_put - give back a reference
+ * @obj: the object; may be freed
+ *
+ * Context: Process context, may sleep.
+ */
+void vdisk_object_put(struct vdisk_object *obj)
+{
+	mutex_lock(&vdisk_objects_lock);
+	__vdisk_object_put(obj);
+	mutex_unlock(&vdisk_objects_lock);
+}
+
+/**
+ * vdisk_object_data - what the object is about
+ * @obj: the object
+ *
+ * Return: its data, valid as long as the reference is held.
+ */
+void *vdisk_object_data(struct vdisk_object *obj)
+{
+	return obj->data;
+}
+
+/**
+ * vdisk_object_keep - let an object stay without tables, or no more
+ * @obj: the object; the caller holds a reference
+ * @keep: stay
+ *
+ * Context: Process context, may sleep.
+ */
+void vdisk_object_keep(struct vdisk_object *obj, bool keep)
+{
+	mutex_lock(&vdisk_objects_lock);
+	if (keep != obj->kept) {
+		obj->kept = keep;
+		obj->refs += keep ? 1 : -1;
+	}
+	mutex_unlock(&vdisk_objects_lock);
+}
+
+/* Does a node of the stack hold the object? */
+static bool vdisk_object_in(const struct vdisk_object *obj,
+			    const struct vdisk_stack *s)
+{
+	unsigned int i;
+
+	for (i = 0; i < s->nr_nodes; i++)
+		if (s->nodes[i]->object == obj)
+			return true;
+	return false;
+}
+
+/**
+ * vdisk_object_check_drop - refuse a table that would lose live data
+ * @s: a stack just built: its target's place in the table is looked at
+ *
+ * Context: Process context, may sleep.
+ * Return: 0, or -EBUSY after vdisk_fail().
+ */
+int vdisk_object_check_drop(struct vdisk_stack *s)
+{
+	const struct mapped_device *md = dm_table_get_md(s->ti->table);
+	struct vdisk_object *obj;
+	int r = 0;
+
+	if (s->drop_volatile)
+		return 0;
+	mutex_lock(&vdisk_objects_lock);
+	list_for_each_entry(obj, &vdisk_objects, list) {
+		if (obj->md != md || !obj->live ||
+		    obj->begin < s->ti->begin ||
+		    obj->begin - s->ti->begin >= s->ti->len ||
+		    vdisk_object_in(obj, s))
+			continue;
+		r = vdisk_fail(s->nodes[0], -EBUSY,
+			       "drops the contents of the live table's %s '%s'; say drop_volatile if that is meant",
+			       obj->type->name, obj->key);
+		break;
+	}
+	mutex_unlock(&vdisk_objects_lock);
+	return r;
+}
+
+/**
+ * vdisk_object_live - a stack went live: its objects may hold data from now on
+ * @s: the stack
+ *
+ * Context: Process context, may sleep.
+ */
+void vdisk_object_live(struct vdisk_stack *s)
+{
+	unsigned int i;
+
+	mutex_lock(&vdisk_objects_lock);
+	for (i = 0; i < s->nr_nodes; i++)
+		if (s->nodes[i]->object)
+			s->nodes[i]->object->live = true;
+	mutex_unlock(&vdisk_objects_lock);
+}
+
+/**
+ * vdisk_object_exit - free what is kept
+ *
+ * Context: Module exit: no table is left.
+ */
+void vdisk_object_exit(void)
+{
+	struct vdisk_object *obj, *next;
+
+	mutex_lock(&vdisk_objects_lock);
+	list_for_each_entry_safe(obj, next, &vdisk_objects, list)
+		__vdisk_object_put(obj);
+	WARN_ON(!list_empty(&vdisk_objects));
+	mutex_unlock(&vdisk_objects_lock);
+}

@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * dm-vdisk: a stack of disk backends in one device-mapper target.
+ *
+ *      bio of the guest
+ *         |  dm core clones it once
+ *         v
+ *   vdisk_map()        one walk from root to leaf, one trim        target.c
+ *         |
+ *     [ root ]         combinators: route() says which child and
+ *      /    \          how much in one piece; map()/end() act      concat.c
+ *  [node]  [node]      on the way down/up if they have to          striped.c
+ *     |       |
+ *  [leaf]  [leaf]      block: sets bi_bdev. ram, zero: answer      block.c ram.c
+ *     |
+ *     v  dm core submits the same clone
+ *   device
+ *
+ * A stack that only remaps (every node routes or is a block leaf) does all of
+ * this in one loop and owns nothing per bio but the leaf's address. Any other
+ * stack keeps a struct vdisk_io per bio, and may multiply it (io.c).
+ *
+ * Contexts: route() any, no sleep. map() process context, may sleep unless
+ * REQ_NOWAIT. end() any, hardirq included. Everything else: process context.
+ */
+#ifndef VDISK_H
+#define VDISK_H
+
+#include <linux/bio.h>
+#include <linux/device-mapper.h>
+#include <linux/list.h>
+#include <linux/spinlock.h>
+#include <linux/types.h>
+#include <linux/workqueue.h>
+
+#include "compat.h"
+#include "vdisk-types.h"
+
+#define VDISK_UNBOUNDED		(~(sector_t)0)	/* natural length of ram, zero */
+#define VDISK_ERROR_MAX		256		/* bytes of a message to the user */
+
+struct vdisk_io;
+struct vdisk_node;
+
+/* What map() says became of the bio. */
+enum vdisk_map {
+	VDISK_DOWN,	/* go on to the child that route() names */
+	VDISK_REMAPPED,	/* leaf: bi_bdev and bi_sector are set, submit it */
+	VDISK_ENDED,	/* leaf: done, bi_status says how */
+	VDISK_TAKEN,	/* the node owns the io until vdisk_go_on() or vdisk_end() */
+};
+
+enum vdisk_end { VDISK_UP, VDISK_KEPT };	/* KEPT: owned until vdisk_end() */
+
+/* A run of sectors on its way down, relative to the node that looks at it. */
+struct vdisk_run {
+	sector_t sector;
+	sector_t nr;
+};
+
+/**
+ * struct vdisk_ops - what a node type does
+ *
+ * All are optional unless said otherwise; none owns the bio beyond its return
+ * unless it says so by VDISK_TAKEN or VDISK_KEPT.
+ *
+ * @ctr: take what the node needs; its children are complete. Process context,
+ *	may sleep. On failure the node has undone what it did, and said why by
+ *	vdisk_fail().
+ * @dtr: give back what ctr took; no bio is in flight.
+ * @length: natural length in sectors, or VDISK_UNBOUNDED (required)
+ * @give: the node got @n->len; give the children theirs. Combinators: required.
+ * @limits: @lim is what the children's stack up to (a leaf: unlimited); change
+ *	what this node changes.
+ * @route: the child that serves the beginning of @run; moves @run->sector into
+ *	it and cuts @run->nr to what it serves as one piece, never to 0.
+ *	Combinators: required. Any context, must not sleep.
+ * @range: like route for a whole range and one given child: false if nothing
+ *	of it lies there. Needed with more than one child.
+ * @map: act on a bio on its way down. Process context.
+ * @end: act on a bio on its way up; may change *@status. Any context.
+ * @presuspend: stop what runs by itself; bios still come.
+ * @presuspend_undo: the suspend was given up.
+ * @postsuspend: no bio is in flight and none will come.
+ * @preresume: the table goes live; an error refuses the resume.
+ * @resume: start what runs by itself.
+ * @size: current size in sectors of what a leaf lies on, for the size watch.
+ * @status: add " key=value" pairs to the INFO line with vdisk_emit().
+ * @message: a verb and its words; adds its answer with vdisk_emit().
+ *	Must not wait. Returns 0, 1 if it answered, or -errno after vdisk_fail().
+ * @io_size: bytes of per-bio state, vdisk_state()
+ * @splits: a single-child node whose route() may cut data. It must not cut a
+ *	run further that it has cut before.
+ * @defers: some bio will need vdisk_defer(): give the stack a worker.
+ * @remaps: bios pass it without the node keeping anything of its own.
+ */
+struct vdisk_out;
+struct vdisk_ops {
+	int (*ctr)(struct vdisk_node *n);
+	void (*dtr)(struct vdisk_node *n);
+	sector_t (*length)(const struct vdisk_node *n);
+	int (*give)(struct vdisk_node *n);
+	void (*limits)(struct vdisk_node *n, struct queue_limits *lim);
+	struct vdisk_node *(*route)(struct vdisk_node *n, struct vdisk_run *run);
+	bool (*range)(struct vdisk_node *n, unsigned int child,
+		      struct vdisk_run *run);
+	enum vdisk_map (*map)(struct vdisk_node *n, struct vdisk_io *io);
+	enum vdisk_end (*end)(struct vdisk_node *n, struct vdisk_io *io,
+			      blk_status_t *status);
+	void (*presuspend)(struct vdisk_node *n);
+	void (*presuspend_undo)(struct vdisk_node *n);
+	void (*postsuspend)(struct vdisk_node *n);
+	int (*preresume)(struct vdisk_node *n);
+	void (*resume)(struct vdisk_node *n);
+	sector_t (*size)(const struct vdisk_node *n);
+	void (*status)(struct vdisk_node *n, struct vdisk_out *out);
+	int (*message)(struct vdisk_node *n, unsigned int argc, char **argv,
+		       struct vdisk_out *out);
+	unsigned int io_size;
+	bool splits;
+	bool defers;
+	bool remaps;
+};
+
+extern const struct vdisk_ops vdisk_block_ops, vdisk_nvme_ops, vdisk_ram_ops,
+	vdisk_zero_ops, vdisk_striped_ops, vdisk_concat_ops, vdisk_test_ops;
+
+/* The value of one word or option. */
+struct vdisk_val {
+	bool set;
+	u64 num;
+	char *str;		/* owned */
+};
+
+/* A leaf's counters; a combinator's are the sum of its children's. */
+struct vdisk_count {
+	u64 ios[4];		/* VDISK_READ.. */
+	u64 sectors[4];
+	u64 errors;
+};
+
+enum { VDISK_READ, VDISK_WRITE, VDISK_FLUSH, VDISK_DISCARD };
+
+/**
+ * struct vdisk_node - one backend of a stack
+ * @type: its words and options
+ * @ops: what it does
+ * @stack: the stack it belongs to
+ * @parent: NULL for the root
+ * @children: in the order of the line; all after this node in stack->nodes
+ * @nr_children: how many
+ * @index: which child of its parent
+ * @depth: nodes above it
+ * @len: sectors given from above
+ * @label: from the line, or NULL
+ * @val: values of the type's args
+ * @lim: limits of this node and all below, a snapshot of ctr time
+ * @priv: the type's own
+ * @object: what of it outlives the table, or NULL
+ * @count: leaves only
+ * @seen_size: last answer of ops->size; size watch only
+ * @built: ctr succeeded, dtr is due
+ * @io_offset: of the node's state from the io
+ * @multi_offset: of the engine's state for multiplying at this node
+ * @pool: bios that multiply others here, if it ever does so
+ * @lock: guards @starved; taken with interrupts off, nothing inside it
+ * @starved: ios that wait for a bio of @pool
+ */
+struct vdisk_node {
+	const struct vdisk_type *type;
+	const struct vdisk_ops *ops;
+	struct vdisk_stack *stack;
+	struct vdisk_node *parent;
+	struct vdisk_node **children;
+	unsigned int nr_children;
+	unsigned int index;
+	unsigned int depth;
+	sector_t len;
+	void *priv;
+	struct vdisk_object *object;
+	struct vdisk_count __percpu *count;
+
+	unsigned int io_offset;
+	unsigned int multi_offset;
+	struct bio_set *pool;
+	spinlock_t lock;
+	struct list_head starved;
+
+	char *label;
+	bool built;
+	sector_t seen_size;
+	struct queue_limits lim;
+	struct vdisk_val val[VDISK_MAX_ARGS];
+};
+
+/**
+ * struct vdisk_stack - the tree of one table line
+ * @remaps: bios are only remapped: one loop, no struct vdisk_io
+ * @nodes: all nodes, each before its children; [0] is the root
+ * @leaves: the leaves a bio can reach, in the order of the line
+ * @flushes: one leaf per distinct device, for flushes of a stack that remaps
+ * @io_size: bytes of a struct vdisk_io with all states
+ * @wq: runs vdisk_defer(); NULL unless a node defers or multiplies
+ * @face: the private disk that stands for a stack that does not only remap
+ * @watch: looks at the sizes of the leaves
+ * @error: message to the user, written by vdisk_fail()
+ */
+struct vdisk_stack {
+	struct dm_target *ti;
+	bool remaps;
+	bool drop_volatile;
+	unsigned int nr_nodes;
+	unsigned int nr_leaves;
+	unsigned int nr_flushes;
+	struct vdisk_node **leaves;
+	struct vdisk_node **flushes;
+	unsigned int io_size;
+	struct workqueue_struct *wq;
+	struct dm_dev *face;
+	struct delayed_work watch;
+	char error[VDISK_ERROR_MAX];
+	struct vdisk_node *nodes[VDISK_MAX_NODES];
+};
+
+/**
+ * struct vdisk_io - a bio's way through a stack that does not only remap
+ * @at: lowest node that has it; completion unwinds from here. NULL: done.
+ * @stop: completion unwinds up to, not into, this node (NULL: to the top)
+ * @stack: the stack it runs through
+ * @bio: dm's clone, or a bio of some node's pool
+ * @pool: the node whose pool @bio is from; NULL for dm's clone
+ * @done: own bios: called last, any context; frees it with vdisk_io_free()
+ * @owner: own bios: the io it works for
+ * @fn: what the worker runs
+ * @work: the worker's
+ *
+ * Nodes' states follow; dm's per-bio data and every pool's front pad have the
+ * same layout.
+ */
+struct vdisk_io {
+	struct vdisk_node *at;
+	struct vdisk_node *stop;
+	struct vdisk_stack *stack;
+	struct bio *bio;
+	struct vdisk_node *pool;
+	struct vdisk_io *owner;
+	void (*done)(struct vdisk_io *io, blk_status_t status);
+	void (*fn)(struct vdisk_io *io);
+	struct work_struct work;
+};
+
+static inline void *vdisk_state(const struct vdisk_node *n, struct vdisk_io *io)
+{
+	return (char *)io + n->io_offset;
+}
+
+/* vdisk-grammar.c: a line becomes a tree and a line again */
+struct vdisk_out {
+	char *buf;
+	size_t len;
+	size_t max;
+};
+
+int vdisk_parse(struct vdisk_stack *s, unsigned int argc, char **argv);
+void vdisk_free_tree(struct vdisk_stack *s);
+void vdisk_print(struct vdisk_stack *s, struct vdisk_out *out,
+		 void (*extra)(struct vdisk_node *n, struct vdisk_out *out));
+void vdisk_print_path(const struct vdisk_node *n, struct vdisk_out *out);
+struct vdisk_node *vdisk_find(struct vdisk_stack *s, const char *word);
+const struct vdisk_ops *vdisk_ops_of(const struct vdisk_type *type);
+__printf(2, 3) void vdisk_emit(struct vdisk_out *out, const char *fmt, ...);
+__printf(3, 4) int vdisk_fail(struct vdisk_node *n, int err, const char *fmt, ...);
+
+/* vdisk-stack.c: builds the tree's nodes, lengths and limits, and undoes it */
+int vdisk_stack_ctr(struct dm_target *ti, unsigned int argc, char **argv,
+		    char *error);
+void vdisk_stack_dtr(struct vdisk_stack *s);
+void vdisk_stack_presuspend(struct vdisk_stack *s);
+void vdisk_stack_presuspend_undo(struct vdisk_stack *s);
+void vdisk_stack_postsuspend(struct vdisk_stack *s);
+int vdisk_stack_preresume(struct vdisk_stack *s);
+void vdisk_stack_resume(struct vdisk_stack *s);
+void vdisk_count_sum(struct vdisk_node *n, struct vdisk_count *sum);
+
+/* vdisk-io.c: the engine */
+int vdisk_map(struct dm_target *ti, struct bio *bio);
+int vdisk_end_io(struct dm_target *ti, struct bio *bio, blk_status_t *status);
+void vdisk_defer(struct vdisk_io *io, void (*fn)(struct vdisk_io *io));
+void vdisk_go_on(struct vdisk_io *io, struct vdisk_node *n);
+void vdisk_end(struct vdisk_io *io, struct vdisk_node *n, blk_status_t status);
+struct vdisk_io *vdisk_io_alloc(struct vdisk_node *n, struct vdisk_io *owner);
+void vdisk_io_submit(struct vdisk_io *io, struct vdisk_node *child,
+		     void (*done)(struct vdisk_io *io, blk_status_t status));
+void vdisk_io_free(struct vdisk_io *io);
+unsigned int vdisk_multi_size(const struct vdisk_node *n);
+int vdisk_pool_init(struct vdisk_node *n);
+void vdisk_pool_exit(struct vdisk_node *n);
+
+/* vdisk-face.c: what dm core sees of a stack that does not only remap */
+int vdisk_face_create(struct vdisk_stack *s);
+void vdisk_face_destroy(struct vdisk_stack *s);
+
+/* vdisk-object.c: what outlives one table */
+struct vdisk_object;
+struct vdisk_object *vdisk_object_get(struct vdisk_node *n, const char *name,
+				      size_t size, void (*init)(void *data),
+				      void (*free)(void *data));
+void vdisk_object_put(struct vdisk_object *obj);
+void *vdisk_object_data(struct vdisk_object *obj);
+void vdisk_object_keep(struct vdisk_object *obj, bool keep);
+int vdisk_object_check_drop(struct vdisk_stack *s);
+void vdisk_object_live(struct vdisk_stack *s);
+void vdisk_object_exit(void);
+
+/* vdisk-block.c, of use to the engine */
+struct dm_dev *vdisk_block_dev(const struct vdisk_node *n);
+struct block_device *vdisk_block_bdev(const struct vdisk_node *n);
+sector_t vdisk_block_start(const struct vdisk_node *n);
+
+#endif /* VDISK_H */
