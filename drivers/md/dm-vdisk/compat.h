@@ -192,8 +192,8 @@ typedef fmode_t vdisk_mode_t;
 #define BLK_STS_INVAL		BLK_STS_NOTSUPP
 #endif
 
-/* "Bound to a CPU" has to be said since 6.17; 6.12-stable knows the word. */
-#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 12, 0)
+/* "Bound to a CPU" is the default until 6.17, and has to be said from there. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 17, 0)
 #define WQ_PERCPU		0
 #endif
 

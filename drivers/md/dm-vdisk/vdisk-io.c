@@ -31,7 +31,7 @@
 /**
  * struct vdisk_multi - an io that is being multiplied at a node
  * @pending: bios on their way, plus one while there may be more
- * @status: the first error; set once, read when @pending is 0
+ * @status: of a piece that failed; read when @pending is 0
  * @next: what was sent: sectors of data, else children
  * @starved: in the node's list of the same name
  * @io: the io
@@ -332,7 +332,9 @@ int vdisk_map(struct dm_target *ti, struct bio *bio)
 	if (vdisk_is_data(bio) && run.nr) {
 		if (!vdisk_trim(bio, vdisk_span(s->nodes[0], run)))
 			return vdisk_answer(bio, BLK_STS_INVAL);
-	} else if (!vdisk_is_flush(bio) && !vdisk_is_range(bio)) {
+	} else if (vdisk_is_flush(bio)) {
+		bio->bi_iter.bi_sector = 0;	/* dm core's is not the target's */
+	} else if (!vdisk_is_range(bio)) {
 		return vdisk_answer(bio, BLK_STS_NOTSUPP);
 	}
 	/*
@@ -474,7 +476,7 @@ struct vdisk_io *vdisk_io_alloc(struct vdisk_node *n, struct vdisk_io *owner)
 	io->pool = n;
 	bio->bi_private = io;
 	bio->bi_end_io = vdisk_own_endio;
-	bio->bi_opf &= ~REQ_NOWAIT;
+	/* dm core polls its clone only. REQ_NOWAIT is the owner's to keep. */
 	bio_clear_polled(bio);
 	return io;
 }
@@ -545,9 +547,9 @@ static void vdisk_piece_done(struct vdisk_io *piece, blk_status_t status)
 	struct vdisk_io *io = piece->owner;
 	struct vdisk_node *n = piece->pool;
 
-	/* Ordered before the last reader by the decrement of pending. */
+	/* Of several errors any will do; ordered by the decrement of pending. */
 	if (unlikely(status))
-		cmpxchg(&vdisk_multi(n, io)->status, BLK_STS_OK, status);
+		WRITE_ONCE(vdisk_multi(n, io)->status, status);
 	vdisk_io_free(piece);
 	vdisk_multi_put(io, n);
 }

@@ -5,8 +5,9 @@
  * An unnamed object belongs to a mapped device and a place in its table (the
  * target's begin, and the node's label or, without one, its path): a reloaded
  * table finds it again there. A named one belongs to the module and is found
- * by its name from any device. Tables hold references; an object goes with
- * the last of them, unless it is kept.
+ * by its name from any device; once it was in a live table it is kept until it
+ * is forgotten or the module goes. Tables hold references; an object that is not
+ * kept goes with the last of them.
  */
 #include <linux/list.h>
 #include <linux/mutex.h>
@@ -163,18 +164,17 @@ void *vdisk_object_data(struct vdisk_object *obj)
 }
 
 /**
- * vdisk_object_keep - let an object stay without tables, or no more
+ * vdisk_object_forget - let a named object go with its last table after all
  * @obj: the object; the caller holds a reference
- * @keep: stay
  *
  * Context: Process context, may sleep.
  */
-void vdisk_object_keep(struct vdisk_object *obj, bool keep)
+void vdisk_object_forget(struct vdisk_object *obj)
 {
 	mutex_lock(&vdisk_objects_lock);
-	if (keep != obj->kept) {
-		obj->kept = keep;
-		obj->refs += keep ? 1 : -1;
+	if (obj->kept) {
+		obj->kept = false;
+		obj->refs--;
 	}
 	mutex_unlock(&vdisk_objects_lock);
 }
@@ -233,9 +233,17 @@ void vdisk_object_live(struct vdisk_stack *s)
 	unsigned int i;
 
 	mutex_lock(&vdisk_objects_lock);
-	for (i = 0; i < s->nr_nodes; i++)
-		if (s->nodes[i]->object)
-			s->nodes[i]->object->live = true;
+	for (i = 0; i < s->nr_nodes; i++) {
+		struct vdisk_object *obj = s->nodes[i]->object;
+
+		if (!obj || obj->live)
+			continue;
+		obj->live = true;
+		if (obj->md)
+			continue;
+		obj->kept = true;
+		obj->refs++;
+	}
 	mutex_unlock(&vdisk_objects_lock);
 }
 

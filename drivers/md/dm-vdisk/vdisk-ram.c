@@ -93,8 +93,6 @@ static void vdisk_ram_resume(struct vdisk_node *n)
 	if (n->val[RAM_MAX].set)
 		max = n->val[RAM_MAX].num >> PAGE_SECTORS_SHIFT;
 	WRITE_ONCE(vdisk_ram(n)->max, max);
-	if (n->val[RAM_NAME].set)
-		vdisk_object_keep(n->object, true);
 }
 
 static sector_t vdisk_ram_length(const struct vdisk_node *n)
@@ -246,6 +244,11 @@ static enum vdisk_map vdisk_ram_map(struct vdisk_node *n, struct vdisk_io *io)
 		break;
 	case REQ_OP_DISCARD:
 	case REQ_OP_WRITE_ZEROES:
+		/* As long as the range has pages: not for who cannot wait. */
+		if (bio->bi_opf & REQ_NOWAIT) {
+			bio->bi_status = BLK_STS_AGAIN;
+			break;
+		}
 		vdisk_ram_discard(ram, bio->bi_iter.bi_sector, bio_sectors(bio),
 				  bio_op(bio) == REQ_OP_WRITE_ZEROES);
 		break;
@@ -269,7 +272,7 @@ static int vdisk_ram_message(struct vdisk_node *n, unsigned int argc,
 		return vdisk_fail(n, -EINVAL, "understands: forget");
 	if (!n->val[RAM_NAME].set)
 		return vdisk_fail(n, -EINVAL, "forget: it has no name to forget");
-	vdisk_object_keep(n->object, false);
+	vdisk_object_forget(n->object);
 	return 0;
 }
 

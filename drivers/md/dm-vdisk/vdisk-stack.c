@@ -48,6 +48,7 @@ static struct vdisk_stack *vdisk_stack_alloc(struct dm_target *ti)
 	if (!s)
 		return NULL;
 	s->ti = ti;
+	mutex_init(&s->message_lock);
 	INIT_DEFERRABLE_WORK(&s->watch, vdisk_watch);
 	return s;
 }
@@ -57,7 +58,7 @@ static struct vdisk_stack *vdisk_stack_alloc(struct dm_target *ti)
  * the node's own word. blk_stack_limits() takes the smaller non-zero value of
  * discards and secure erases; one child without them takes them from all.
  */
-static void vdisk_stack_limits(struct vdisk_node *n)
+static void vdisk_node_limits(struct vdisk_node *n)
 {
 	bool discard = true, erase = true;
 	unsigned int i;
@@ -76,6 +77,20 @@ static void vdisk_stack_limits(struct vdisk_node *n)
 		n->lim.max_secure_erase_sectors = 0;
 	if (n->ops->limits)
 		n->ops->limits(n, &n->lim);
+}
+
+/**
+ * vdisk_stack_limits - compose the limits of all nodes anew
+ * @s: the stack
+ *
+ * Context: Process context, may sleep; dm core's table load or swap.
+ */
+void vdisk_stack_limits(struct vdisk_stack *s)
+{
+	unsigned int i;
+
+	for (i = s->nr_nodes; i--;)
+		vdisk_node_limits(s->nodes[i]);
 }
 
 static int vdisk_ctr_nodes(struct vdisk_stack *s)
@@ -98,7 +113,7 @@ static int vdisk_ctr_nodes(struct vdisk_stack *s)
 				return r;
 		}
 		n->built = true;
-		vdisk_stack_limits(n);
+		vdisk_node_limits(n);
 		if (n->ops->size)
 			n->seen_size = n->ops->size(n);
 	}

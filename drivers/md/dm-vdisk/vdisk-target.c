@@ -24,11 +24,9 @@ static atomic_t vdisk_error_next;
 static int vdisk_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 {
 	unsigned int slot = atomic_inc_return(&vdisk_error_next);
-	int r;
 
 	ti->error = vdisk_errors[slot % VDISK_ERROR_SLOTS];
-	r = vdisk_stack_ctr(ti, argc, argv, ti->error);
-	return r;
+	return vdisk_stack_ctr(ti, argc, argv, ti->error);
 }
 
 static void vdisk_dtr(struct dm_target *ti)
@@ -144,6 +142,7 @@ static int vdisk_message(struct dm_target *ti, unsigned int argc, char **argv,
 	struct vdisk_node *n;
 	int r = -EINVAL;
 
+	mutex_lock(&s->message_lock);
 	n = vdisk_find(s, argv[0]);
 	if (!n)
 		goto fail;
@@ -153,10 +152,10 @@ static int vdisk_message(struct dm_target *ti, unsigned int argc, char **argv,
 		goto fail;
 	}
 	r = n->ops->message(n, argc - 1, argv + 1, &out);
-	if (r >= 0)
-		return r;
 fail:
-	DMERR("%s: %s", dm_table_device_name(ti->table), s->error);
+	if (r < 0)
+		DMERR("%s: %s", dm_table_device_name(ti->table), s->error);
+	mutex_unlock(&s->message_lock);
 	return r;
 }
 
@@ -190,6 +189,7 @@ static void vdisk_io_hints(struct dm_target *ti, struct queue_limits *lim)
 
 	if (!s->remaps)
 		return;
+	vdisk_stack_limits(s);
 	lim->chunk_sectors = composed->chunk_sectors;
 	lim->io_min = composed->io_min;
 	lim->io_opt = composed->io_opt;

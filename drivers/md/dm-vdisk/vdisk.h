@@ -29,6 +29,7 @@
 #include <linux/bio.h>
 #include <linux/device-mapper.h>
 #include <linux/list.h>
+#include <linux/mutex.h>
 #include <linux/spinlock.h>
 #include <linux/types.h>
 #include <linux/workqueue.h>
@@ -203,6 +204,7 @@ struct vdisk_node {
  * @wq: runs vdisk_defer(); NULL unless a node defers or multiplies
  * @face: the private disk that stands for a stack that does not only remap
  * @watch: looks at the sizes of the leaves
+ * @message_lock: one message at a time; guards @error once the stack is built
  * @error: message to the user, written by vdisk_fail()
  */
 struct vdisk_stack {
@@ -218,6 +220,7 @@ struct vdisk_stack {
 	struct workqueue_struct *wq;
 	struct dm_dev *face;
 	struct delayed_work watch;
+	struct mutex message_lock;
 	char error[VDISK_ERROR_MAX];
 	struct vdisk_node *nodes[VDISK_MAX_NODES];
 };
@@ -275,6 +278,7 @@ __printf(3, 4) int vdisk_fail(struct vdisk_node *n, int err, const char *fmt, ..
 int vdisk_stack_ctr(struct dm_target *ti, unsigned int argc, char **argv,
 		    char *error);
 void vdisk_stack_dtr(struct vdisk_stack *s);
+void vdisk_stack_limits(struct vdisk_stack *s);
 void vdisk_stack_presuspend(struct vdisk_stack *s);
 void vdisk_stack_presuspend_undo(struct vdisk_stack *s);
 void vdisk_stack_postsuspend(struct vdisk_stack *s);
@@ -307,7 +311,7 @@ struct vdisk_object *vdisk_object_get(struct vdisk_node *n, const char *name,
 				      void (*free)(void *data));
 void vdisk_object_put(struct vdisk_object *obj);
 void *vdisk_object_data(struct vdisk_object *obj);
-void vdisk_object_keep(struct vdisk_object *obj, bool keep);
+void vdisk_object_forget(struct vdisk_object *obj);
 int vdisk_object_check_drop(struct vdisk_stack *s);
 void vdisk_object_live(struct vdisk_stack *s);
 void vdisk_object_exit(void);
