@@ -2,7 +2,7 @@
 # Boots a guest and runs a script in it.
 
 run() {
-	local cpus=2 mem=2G timeout=300 plain='' append='' kernel entry script
+	local cpus=2 threads=single mem=2G timeout=300 plain='' append='' kernel entry script
 	local -a nvme=() qemu_args=()
 	while (($#)); do
 		case $1 in
@@ -12,6 +12,7 @@ run() {
 		--nvme) nvme+=("$2") && shift 2 ;;
 		--append) append=$2 && shift 2 ;;
 		--qemu-arg) qemu_args+=("$2") && shift 2 ;;
+		--parallel) threads=multi && shift ;;
 		--plain) plain=-plain && shift ;;
 		--*) die "run: no option '$1'" ;;
 		*) break ;;
@@ -84,7 +85,7 @@ qemu() {
 	if [[ -r /dev/kvm && -w /dev/kvm ]]; then
 		args+=(-accel kvm -cpu host)
 	else
-		args+=(-accel "tcg,thread=multi" -cpu max)
+		args+=(-accel "tcg,thread=$threads" -cpu max)
 	fi
 	for disk in "${nvme[@]}"; do
 		truncate -s "${disk%%,*}" "$work/nvme$n"

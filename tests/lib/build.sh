@@ -14,7 +14,7 @@ build() {
 	mkdir -p "$dir"
 	exec {lock}>"$dir.lock"
 	flock "$lock"
-	rsync -a --delete-excluded --exclude='*.o' --exclude='*.ko' --exclude='*.mod*' --exclude='.*.cmd' \
+	rsync -a --delete --exclude='*.o' --exclude='*.ko' --exclude='*.mod*' --exclude='.*.cmd' \
 		--exclude='Module.symvers' --exclude=modules.order --include={drivers,include,tests,Kbuild,Makefile}{,/**} \
 		--exclude='*' "$TOP/" "$dir/"
 
