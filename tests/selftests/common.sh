@@ -1,0 +1,166 @@
+# shellcheck shell=bash
+# What the selftests share on top of ../lib/ktap.sh. Source it first, end with done_testing.
+
+selftests=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
+# shellcheck source=tests/lib/ktap.sh
+. "$selftests/../lib/ktap.sh"
+trap finish EXIT
+
+# The helpers are compiled before the guest starts; if not, here, which is slow.
+PATH=${VDISK_BUILD%/*}/selftests:$PATH
+"$selftests/build.sh" "${VDISK_BUILD%/*}/selftests"
+TMP=$(mktemp -d)
+null_disks=() disks=() undo=()
+
+finish() {
+	local status=$? command
+	for command in "${undo[@]}"; do
+		eval "$command" >/dev/null 2>&1
+	done
+	(trap - EXIT && cleanup)
+	for command in "${null_disks[@]}"; do
+		rmdir "/sys/kernel/config/nullb/$command"
+	done
+	rm -rf "$TMP"
+	exit "$status"
+}
+
+# vd NAME SECTORS STACK: a vdisk, /dev/mapper/$VD<NAME>
+vd() { dm "$1" "0 $2 vdisk $3"; }
+
+# dm NAME TABLE
+dm() { dmsetup create "$VD$1" --table "$2"; }
+
+# reload NAME TABLE [SUSPEND_OPTION...]
+reload() {
+	local name=$VD$1 table=$2
+	shift 2
+	dmsetup load "$name" --table "$table" && dmsetup suspend "$@" "$name" && dmsetup resume "$name"
+}
+
+gone() {
+	local name
+	for name; do
+		dmsetup remove --retry "$VD$name"
+	done
+}
+
+table() { dmsetup table "$VD$1" | cut -d ' ' -f 4-; }
+status() { dmsetup status "$VD$1" | cut -d ' ' -f 4-; }
+
+# counter DEVICE PATH_OF_TYPES... KEY: of the N-th node of a type: counter DEVICE TYPE N KEY
+counter() { status "$1" | awk -v type="$2" -v n="$3" -v key="$4" '{
+	for (i = 1; i <= NF; i++) {
+		if ((i == 1 || $(i - 1) == "(") && $i == type)
+			seen++
+		if (seen == n && index($i, key "=") == 1 && !done++)
+			print substr($i, length(key) + 2)
+	}
+}'; }
+
+sectors() { blockdev --getsz "$1"; }
+devno() { printf '%d:%d' "0x$(stat -Lc %t "$1")" "0x$(stat -Lc %T "$1")"; }
+queue() { echo "/sys/block/$(dmsetup info -c --noheadings -o blkdevname "$VD$1")/queue"; }
+limit() { cat "$(queue "$1")/$2"; }
+
+# null_disk MIB BLOCK [ATTRIBUTE=VALUE...]: a memory-backed null_blk, $DISK, which ends with the test
+null_disk() {
+	local name=vd$$n${#null_disks[@]} dir attribute
+	modprobe null_blk nr_devices=0
+	dir=/sys/kernel/config/nullb/$name
+	mkdir "$dir"
+	null_disks+=("$name")
+	for attribute in memory_backed=1 "size=$1" "blocksize=$2" "${@:3}"; do
+		[[ ! -e $dir/${attribute%%=*} ]] || echo "${attribute#*=}" >"$dir/${attribute%%=*}"
+	done
+	echo 1 >"$dir/power"
+	DISK=/dev/$name
+	[[ -b $DISK ]] || DISK=/dev/nullb$(<"$dir/index")
+	disks+=("$DISK")
+}
+
+# children N [OPTION...]: "( block <disk> OPTION... )" for the first N of disks
+children() {
+	local i
+	for ((i = 0; i < $1; i++)); do
+		printf '( block %s%s ) ' "${disks[i]}" "${2:+ $2}"
+	done
+}
+
+# Messages of refused loads come from dm core: "device-mapper: table: <device>: vdisk: <message> (-EINVAL)".
+# refused MESSAGE STACK [SECTORS]: the load fails and says exactly this; into the device NAME that scratch
+# made, or that $scratch is set to
+refused() {
+	local message=$1 stack=$2 sectors=${3:-2048} marker="load $RANDOM$RANDOM" after
+	echo "$marker" >/dev/kmsg
+	if printf '0 %s vdisk %s\n' "$sectors" "$stack" | dmsetup load "$VD$scratch" >/dev/null 2>&1; then
+		ok 1 "refused: $message"
+		comment "loaded: $stack"
+		return
+	fi
+	after=$(dmesg | sed "1,/$marker/d")
+	if grep -qF "vdisk: $message (-" <<<"$after"; then
+		ok 0 "refused: $message"
+	else
+		ok 1 "refused: $message"
+		comment "stack: ${stack:0:200}" "$(grep -F 'device-mapper: table' <<<"$after")"
+	fi
+}
+
+# scratch: make a device without a table, to load into
+scratch() {
+	scratch=scratch
+	dmsetup create "$VD$scratch" --notable
+}
+
+# same_queue NAME DEVICE DEVICE [EXCEPT]: every file of queue/ is equal
+same_queue() {
+	local name=$1 a b except=${4:-^$}
+	a=$(cd "$(queue "$2")" && grep -rs '' . | grep -vE "$except" | sort)
+	b=$(cd "$(queue "$3")" && grep -rs '' . | grep -vE "$except" | sort)
+	is "$(diff <(echo "$b") <(echo "$a"))" '' "$name"
+}
+
+# verified NAME VDIO_ARGUMENT...
+verified() {
+	local name=$1
+	shift
+	run_ok "$name" vdio "$@"
+}
+
+# wait_for SECONDS COMMAND...: until it succeeds
+wait_for() {
+	local end=$((SECONDS + $1))
+	shift
+	until "$@" >/dev/null 2>&1; do
+		((SECONDS < end)) || return
+		sleep 0.1
+	done
+}
+
+# stripe_matrix BLOCK: both ways, 2..5 children, all chunks
+stripe_matrix() {
+	local -i n chunk len
+	local dump=$TMP/model i
+	local -a parts io=(-n "${VDISK_OPS:-80}" -d 4 -z 4 -f 2 -m 512)
+	for ((n = 0; n < 5; n++)); do
+		null_disk 8 "$1" discard=1
+	done
+	for n in 2 3 4 5; do
+		for chunk in 8 24 128 256 2048; do
+			len=$(($(sectors "${disks[0]}") / chunk * chunk * n))
+			parts=()
+			for ((i = 0; i < n; i++)); do
+				parts+=("${disks[i]}" 0)
+			done
+			vd v "$len" "striped chunk:$chunk $(children "$n")"
+			dm s "0 $len striped $n $chunk ${parts[*]}"
+			verified "$n x $chunk: written through vdisk" "${io[@]}" --dump-model "$dump" "/dev/mapper/${VD}v"
+			verified "$n x $chunk: read through dm-stripe" --check-file "$dump" "/dev/mapper/${VD}s"
+			verified "$n x $chunk: written through dm-stripe" "${io[@]}" --dump-model "$dump" "/dev/mapper/${VD}s"
+			verified "$n x $chunk: read through vdisk" --check-file "$dump" "/dev/mapper/${VD}v"
+			same_queue "$n x $chunk: the same queue" v s
+			gone v s
+		done
+	done
+}
