@@ -319,7 +319,7 @@ static void print_round_trips(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, text);
 	KUNIT_ASSERT_NOT_NULL(test, again);
 	prandom_seed_state(&rnd, 20260101);
-	for (i = 0; i < 2000; i++) {
+	for (i = 0; i < 300; i++) {
 		struct vdisk_out out = { again, 0, LINE_MAX_BYTES };
 		unsigned int nodes = 0;
 		struct vdisk_stack *s;
@@ -349,7 +349,7 @@ static void parse_survives_mangling(struct kunit *test)
 
 	KUNIT_ASSERT_NOT_NULL(test, text);
 	prandom_seed_state(&rnd, 4711);
-	for (i = 0; i < 10000; i++) {
+	for (i = 0; i < 2000; i++) {
 		unsigned int nodes = 190, edits = 1 + below(&rnd, 4);
 		struct vdisk_stack *s;
 		size_t len;
@@ -379,8 +379,8 @@ static void parse_survives_mangling(struct kunit *test)
 		drop(s);
 	}
 	/* Some of both, or this tests nothing. */
-	KUNIT_EXPECT_GT(test, accepted, 100);
-	KUNIT_EXPECT_LT(test, accepted, 9900);
+	KUNIT_EXPECT_GT(test, accepted, 20);
+	KUNIT_EXPECT_LT(test, accepted, 1980);
 }
 
 static void find_by_label_or_type(struct kunit *test)

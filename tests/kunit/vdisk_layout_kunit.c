@@ -32,6 +32,7 @@ static void drop(struct vdisk_stack *s)
 
 /**
  * struct model - where each sector of a small disk lies
+ * @len: sectors of the disk
  * @child: by sector of the disk
  * @sector: in that child
  * @run: sectors from here to the end of the piece

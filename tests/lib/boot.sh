@@ -101,7 +101,7 @@ uml() {
 	! grep -qx CONFIG_SMP=y "$entry/config" || smp="ncpus=$cpus seccomp=on"
 	# shellcheck disable=SC2046,SC2086 # words
 	start "$entry/linux" mem="$mem" initrd="$work/initramfs" $smp \
-		$(cmdline con=null con0=null,fd:1 ssl=null ssl1=null,fd:3) 3>&1 >"$work/console" 2>&1
+		$(cmdline con=null con0=null,fd:1 ssl=null ssl1=null,fd:3 kunit.enable=0) 3>&1 >"$work/console" 2>&1
 }
 
 # nvme_args N SIZE[,KEY=VALUE...]: the arguments of disk N, a line each.
