@@ -1,0 +1,568 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A generator of bios, for measuring block devices without a system call per
+ * bio, and several of them against each other.
+ *
+ * One file, /sys/kernel/debug/vdisk-biogen/run. Writing words to it measures:
+ *
+ *	dev=PATH	once per device
+ *	op=read|write	(read)
+ *	bs=BYTES	of one bio (4096)
+ *	depth=N		bios in flight (1)
+ *	random=0|1	offsets (1)
+ *	slice_ms=N	how long a device is measured at a time (100)
+ *	count=N		bios of a slice, instead of a time
+ *	rounds=N	slices of each device (1)
+ *	cpu=N		where bios are submitted (0)
+ *
+ * A round measures every device once, odd rounds in the opposite order: what
+ * changes slowly in the machine hits all devices alike, and what changes
+ * steadily hits both orders alike.
+ *
+ * Reading gives a line per round: "ios ns" for each device, in the order of
+ * the words.
+ *
+ * Bios, their pages and slots are allocated before the first slice and used
+ * again and again, so that each allocation while it runs is the device's.
+ * Whoever submits many bios plugs, so the generator does with depth > 1.
+ */
+#include <linux/bio.h>
+#include <linux/blkdev.h>
+#include <linux/completion.h>
+#include <linux/cpu.h>
+#include <linux/debugfs.h>
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/kthread.h>
+#include <linux/ktime.h>
+#include <linux/llist.h>
+#include <linux/math64.h>
+#include <linux/module.h>
+#include <linux/rcupdate.h>
+#include <linux/sched/signal.h>
+#include <linux/seq_file.h>
+#include <linux/sizes.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+#include <linux/wait.h>
+
+#define BIOGEN_MAX_DEVS		16
+#define BIOGEN_MAX_BS		SZ_1M
+#define BIOGEN_MAX_DEPTH	1024
+#define BIOGEN_MAX_INPUT	4096
+
+/* Submissions between two looks at the clock, which is not free. */
+#define BIOGEN_CLOCK		32
+
+struct biogen_result {
+	u64 ios;
+	u64 ns;
+};
+
+struct biogen_dev {
+	struct file *file;
+	struct block_device *bdev;
+	u64 blocks;		/* of bs bytes */
+	u64 next;		/* block, unless random */
+};
+
+/**
+ * struct biogen_slot - one of the bios in flight
+ * @free: in biogen.free while it is not in flight
+ * @run: what it is for
+ * @bio: submitted again and again
+ * @vec: @bio's only segment
+ * @page: @bio's data
+ */
+struct biogen_slot {
+	struct llist_node free;
+	struct biogen *run;
+	struct bio bio;
+	struct bio_vec vec;
+	struct page *page;
+};
+
+/**
+ * struct biogen - one measuring, from the words to the results
+ * @nr_devs: how many of @devs
+ * @write: else read
+ * @bs: bytes of a bio
+ * @depth: bios in flight
+ * @random: else sequential
+ * @slice_ms: length of a slice
+ * @count: bios of a slice; 0: by time
+ * @rounds: slices of each device
+ * @cpu: of the thread
+ * @devs: the devices
+ * @slots: @depth of them
+ * @seed: of the offsets; the same in every measuring
+ * @status: first error of any bio
+ * @free: slots that came back; filled from any context
+ * @wait: the thread, when all slots are in flight
+ * @done: the thread has ended
+ * @results: of round r, device d: [r * nr_devs + d]
+ */
+struct biogen {
+	unsigned int nr_devs;
+	bool write;
+	u64 bs;
+	u64 depth;
+	u64 random;
+	u64 slice_ms;
+	u64 count;
+	u64 rounds;
+	u64 cpu;
+	struct biogen_dev devs[BIOGEN_MAX_DEVS];
+	struct biogen_slot *slots;
+	u64 seed;
+	blk_status_t status;
+	struct llist_head free;
+	wait_queue_head_t wait;
+	struct completion done;
+	struct biogen_result *results;
+};
+
+static const struct {
+	const char *name;
+	size_t offset;
+	u64 min;
+	u64 max;
+} biogen_numbers[] = {
+	{ "bs", offsetof(struct biogen, bs), 512, BIOGEN_MAX_BS },
+	{ "depth", offsetof(struct biogen, depth), 1, BIOGEN_MAX_DEPTH },
+	{ "random", offsetof(struct biogen, random), 0, 1 },
+	{ "slice_ms", offsetof(struct biogen, slice_ms), 1, 10000 },
+	{ "count", offsetof(struct biogen, count), 0, 1 << 30 },
+	{ "rounds", offsetof(struct biogen, rounds), 1, 10000 },
+	{ "cpu", offsetof(struct biogen, cpu), 0, UINT_MAX },
+};
+
+/* One measuring at a time; guards biogen_last too. */
+static DEFINE_MUTEX(biogen_mutex);
+static struct biogen *biogen_last;
+static struct dentry *biogen_dir;
+
+/* xorshift64*: the low bits of plain xorshift are poor. */
+static u64 biogen_random(struct biogen *g)
+{
+	g->seed ^= g->seed >> 12;
+	g->seed ^= g->seed << 25;
+	g->seed ^= g->seed >> 27;
+	return g->seed * 2685821657736338717ULL;
+}
+
+static sector_t biogen_sector(struct biogen *g, struct biogen_dev *dev)
+{
+	u64 block;
+
+	if (g->random) {
+		block = mul_u64_u64_shr(biogen_random(g), dev->blocks, 64);
+	} else {
+		block = dev->next++;
+		if (dev->next == dev->blocks)
+			dev->next = 0;
+	}
+	return block * (g->bs >> SECTOR_SHIFT);
+}
+
+static void biogen_end_io(struct bio *bio)
+{
+	struct biogen_slot *slot = bio->bi_private;
+	struct biogen *g = slot->run;
+
+	if (unlikely(bio->bi_status))
+		WRITE_ONCE(g->status, bio->bi_status);
+	/* The run may end once the list has the slot; biogen_release() waits. */
+	rcu_read_lock();
+	/*
+	 * The list takes the slot before the queue is looked at; the thread
+	 * queues itself before it looks at the list. llist_add() is a full
+	 * barrier, and so is set_current_state() in wait_event().
+	 */
+	if (llist_add(&slot->free, &g->free) && waitqueue_active(&g->wait))
+		wake_up(&g->wait);
+	rcu_read_unlock();
+}
+
+static void biogen_submit(struct biogen *g, struct biogen_dev *dev,
+			  struct biogen_slot *slot)
+{
+	struct bio *bio = &slot->bio;
+
+	bio_reset(bio, dev->bdev, g->write ?
+		  REQ_OP_WRITE | REQ_SYNC | REQ_IDLE : REQ_OP_READ);
+	bio->bi_iter.bi_sector = biogen_sector(g, dev);
+	bio->bi_private = slot;
+	bio->bi_end_io = biogen_end_io;
+	__bio_add_page(bio, slot->page, g->bs, 0);
+	submit_bio(bio);
+}
+
+/* All slots that came back, at least one. */
+static struct llist_node *biogen_take(struct biogen *g)
+{
+	wait_event(g->wait, !llist_empty(&g->free));
+	return llist_del_all(&g->free);
+}
+
+static void biogen_drain(struct biogen *g)
+{
+	struct llist_node *all = NULL;
+	u64 nr = 0;
+
+	while (nr < g->depth) {
+		struct llist_node *node, *next;
+
+		for (node = biogen_take(g); node; node = next, nr++) {
+			next = node->next;
+			node->next = all;
+			all = node;
+		}
+	}
+	while (all) {
+		struct llist_node *node = all;
+
+		all = node->next;
+		llist_add(node, &g->free);
+	}
+}
+
+static bool biogen_over(struct biogen *g, u64 ios, u64 *look, u64 end)
+{
+	if (ios < *look && (!g->count || ios < g->count))
+		return false;
+	*look = ios + BIOGEN_CLOCK;
+	cond_resched();
+	if (kthread_should_stop() || READ_ONCE(g->status))
+		return true;
+	return g->count ? ios >= g->count : ktime_get_ns() >= end;
+}
+
+/* From all slots free to all slots free. */
+static void biogen_slice(struct biogen *g, struct biogen_dev *dev,
+			 struct biogen_result *result)
+{
+	u64 start = ktime_get_ns(), end = start + g->slice_ms * NSEC_PER_MSEC;
+	u64 ios = 0, look = BIOGEN_CLOCK;
+	struct biogen_slot *slot;
+	struct blk_plug plug;
+
+	do {
+		struct llist_node *node = biogen_take(g), *next;
+
+		if (g->depth > 1)
+			blk_start_plug(&plug);
+		for (; node; node = next, ios++) {
+			next = node->next;
+			slot = llist_entry(node, struct biogen_slot, free);
+			biogen_submit(g, dev, slot);
+		}
+		if (g->depth > 1)
+			blk_finish_plug(&plug);
+	} while (!biogen_over(g, ios, &look, end));
+	biogen_drain(g);
+
+	result->ios = ios;
+	result->ns = ktime_get_ns() - start;
+}
+
+static int biogen_thread(void *data)
+{
+	struct biogen *g = data;
+	unsigned int round, i;
+
+	for (round = 0; round < g->rounds; round++) {
+		for (i = 0; i < g->nr_devs; i++) {
+			unsigned int d = round & 1 ? g->nr_devs - 1 - i : i;
+
+			if (kthread_should_stop() || READ_ONCE(g->status))
+				goto out;
+			biogen_slice(g, &g->devs[d],
+				     &g->results[round * g->nr_devs + d]);
+		}
+	}
+out:
+	complete(&g->done);
+	return 0;
+}
+
+static int biogen_measure(struct biogen *g)
+{
+	struct task_struct *task;
+	int r;
+
+	task = kthread_create_on_cpu(biogen_thread, g, g->cpu,
+				     "vdisk-biogen/%u");
+	if (IS_ERR(task))
+		return PTR_ERR(task);
+	get_task_struct(task);
+	wake_up_process(task);
+	r = wait_for_completion_interruptible(&g->done);
+	kthread_stop(task);
+	put_task_struct(task);
+	if (r)
+		return r;
+	return blk_status_to_errno(g->status);
+}
+
+/* Leaves the results. */
+static void biogen_release(struct biogen *g)
+{
+	unsigned int i;
+
+	synchronize_rcu();	/* biogen_end_io() */
+	for (i = 0; g->slots && i < g->depth; i++) {
+		if (!g->slots[i].page)
+			break;
+		bio_uninit(&g->slots[i].bio);
+		__free_pages(g->slots[i].page, get_order(g->bs));
+	}
+	kvfree(g->slots);
+	for (i = 0; i < g->nr_devs; i++)
+		fput(g->devs[i].file);
+}
+
+static void biogen_free(struct biogen *g)
+{
+	if (!g)
+		return;
+	kvfree(g->results);
+	kfree(g);
+}
+
+static int biogen_alloc_slots(struct biogen *g)
+{
+	unsigned int i;
+
+	g->slots = kvcalloc(g->depth, sizeof(*g->slots), GFP_KERNEL);
+	if (!g->slots)
+		return -ENOMEM;
+	for (i = 0; i < g->depth; i++) {
+		struct biogen_slot *slot = &g->slots[i];
+
+		/* One segment: how many there are is not what is measured. */
+		slot->page = alloc_pages(GFP_KERNEL | __GFP_ZERO | __GFP_COMP,
+					 get_order(g->bs));
+		if (!slot->page)
+			return -ENOMEM;
+		slot->run = g;
+		bio_init(&slot->bio, NULL, &slot->vec, 1, REQ_OP_READ);
+		llist_add(&slot->free, &g->free);
+	}
+	return 0;
+}
+
+/*
+ * As user space would: the functions that open a block device by its path are
+ * others in every kernel.
+ */
+static int biogen_open(struct biogen *g, const char *path)
+{
+	struct biogen_dev *dev = &g->devs[g->nr_devs];
+	struct inode *inode;
+
+	if (g->nr_devs == BIOGEN_MAX_DEVS)
+		return -E2BIG;
+	dev->file = filp_open(path, O_RDWR | O_LARGEFILE, 0);
+	if (IS_ERR(dev->file))
+		return PTR_ERR(dev->file);
+	inode = dev->file->f_mapping->host;
+	if (!S_ISBLK(inode->i_mode)) {
+		fput(dev->file);
+		return -ENOTBLK;
+	}
+	dev->bdev = I_BDEV(inode);
+	g->nr_devs++;
+	return 0;
+}
+
+static int biogen_number(struct biogen *g, const char *name, const char *val)
+{
+	unsigned int i;
+	u64 num;
+	int r;
+
+	for (i = 0; i < ARRAY_SIZE(biogen_numbers); i++) {
+		if (strcmp(name, biogen_numbers[i].name))
+			continue;
+		r = kstrtou64(val, 10, &num);
+		if (r)
+			return r;
+		if (num < biogen_numbers[i].min || num > biogen_numbers[i].max)
+			return -ERANGE;
+		*(u64 *)((char *)g + biogen_numbers[i].offset) = num;
+		return 0;
+	}
+	return -EINVAL;
+}
+
+static int biogen_parse(struct biogen *g, char *words)
+{
+	int r = 0;
+
+	words = skip_spaces(words);
+	while (*words && !r) {
+		char *name, *val;
+
+		words = next_arg(words, &name, &val);
+		if (!val) {
+			r = -EINVAL;
+		} else if (!strcmp(name, "dev")) {
+			r = biogen_open(g, val);
+		} else if (!strcmp(name, "op")) {
+			g->write = !strcmp(val, "write");
+			if (!g->write && strcmp(val, "read"))
+				r = -EINVAL;
+		} else {
+			r = biogen_number(g, name, val);
+		}
+	}
+	return r;
+}
+
+static int biogen_check(struct biogen *g)
+{
+	unsigned int i;
+
+	if (!g->nr_devs || g->cpu >= nr_cpu_ids || !cpu_online(g->cpu))
+		return -EINVAL;
+	for (i = 0; i < g->nr_devs; i++) {
+		struct biogen_dev *dev = &g->devs[i];
+
+		if (g->bs % bdev_logical_block_size(dev->bdev))
+			return -EINVAL;
+		dev->blocks = div64_u64(bdev_nr_bytes(dev->bdev), g->bs);
+		if (!dev->blocks)
+			return -ENOSPC;
+	}
+	return 0;
+}
+
+static struct biogen *biogen_create(char *words)
+{
+	struct biogen *g = kzalloc(sizeof(*g), GFP_KERNEL);
+	int r;
+
+	if (!g)
+		return ERR_PTR(-ENOMEM);
+	g->bs = 4096;
+	g->depth = 1;
+	g->random = 1;
+	g->slice_ms = 100;
+	g->rounds = 1;
+	g->seed = 88172645463325252ULL;
+	init_llist_head(&g->free);
+	init_waitqueue_head(&g->wait);
+	init_completion(&g->done);
+
+	r = biogen_parse(g, words);
+	if (!r)
+		r = biogen_check(g);
+	if (!r)
+		r = biogen_alloc_slots(g);
+	if (!r) {
+		g->results = kvcalloc(g->rounds * g->nr_devs,
+				      sizeof(*g->results), GFP_KERNEL);
+		if (!g->results)
+			r = -ENOMEM;
+	}
+	if (r) {
+		biogen_release(g);
+		biogen_free(g);
+		return ERR_PTR(r);
+	}
+	return g;
+}
+
+static ssize_t biogen_write(struct file *file, const char __user *buf,
+			    size_t len, loff_t *pos)
+{
+	struct biogen *g;
+	char *words;
+	int r;
+
+	if (len > BIOGEN_MAX_INPUT)
+		return -E2BIG;
+	words = memdup_user_nul(buf, len);
+	if (IS_ERR(words))
+		return PTR_ERR(words);
+
+	r = mutex_lock_interruptible(&biogen_mutex);
+	if (r)
+		goto out_words;
+	biogen_free(biogen_last);
+	biogen_last = NULL;
+	g = biogen_create(strim(words));
+	if (IS_ERR(g)) {
+		r = PTR_ERR(g);
+		goto out_unlock;
+	}
+	r = biogen_measure(g);
+	biogen_release(g);
+	if (r)
+		biogen_free(g);
+	else
+		biogen_last = g;
+out_unlock:
+	mutex_unlock(&biogen_mutex);
+out_words:
+	kfree(words);
+	return r ? r : len;
+}
+
+static int biogen_show(struct seq_file *seq, void *unused)
+{
+	const struct biogen_result *result;
+	struct biogen *g;
+	u64 round;
+	unsigned int d;
+	int r;
+
+	r = mutex_lock_interruptible(&biogen_mutex);
+	if (r)
+		return r;
+	g = biogen_last;
+	for (round = 0; g && round < g->rounds; round++) {
+		for (d = 0; d < g->nr_devs; d++) {
+			result = &g->results[round * g->nr_devs + d];
+			seq_printf(seq, "%s%llu %llu", d ? " " : "",
+				   result->ios, result->ns);
+		}
+		seq_putc(seq, '\n');
+	}
+	mutex_unlock(&biogen_mutex);
+	return 0;
+}
+
+static int biogen_file_open(struct inode *inode, struct file *file)
+{
+	return single_open(file, biogen_show, NULL);
+}
+
+static const struct file_operations biogen_fops = {
+	.owner = THIS_MODULE,
+	.open = biogen_file_open,
+	.read = seq_read,
+	.write = biogen_write,
+	.llseek = seq_lseek,
+	.release = single_release,
+};
+
+static int __init biogen_init(void)
+{
+	biogen_dir = debugfs_create_dir("vdisk-biogen", NULL);
+	debugfs_create_file("run", 0600, biogen_dir, NULL, &biogen_fops);
+	return 0;
+}
+
+static void __exit biogen_exit(void)
+{
+	debugfs_remove(biogen_dir);
+	biogen_free(biogen_last);
+}
+
+module_init(biogen_init);
+module_exit(biogen_exit);
+
+MODULE_DESCRIPTION("Generator of bios for measuring block devices");
+MODULE_LICENSE("GPL");

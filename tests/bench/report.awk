@@ -1,0 +1,230 @@
+# Judges what `guest` measured: prints a table, and writes JSON to the file `json`. Exits with 1 if anything is not ok.
+#
+# A round measures each device once, so it gives one ratio for each pair of devices. Of a comparison of V and its peer P,
+# with P's twin Pb, which has the same table:
+#
+#   ratio   the median of the rounds' V / P
+#   spread  how far from 1 the median of Pb / P may be: the farther end of that median's 95 % confidence interval, by
+#           order statistics, so that nothing is supposed about how the ratios are distributed
+#   ok      the ratio reaches the bar by itself
+#   ok~     it reaches bar * (1 - spread): a device as slow as the bar could look like this
+#   MISS    it does not
+#   n/m     not measurable here: the spread is above 5 %
+
+BEGIN {
+	NAMES = split("raw L1 V1 V5 L5 S VS", names, " ")
+	CMPS = split("V1/L1 V5/L1 V5/L5 VS/S", cmps, " ")
+	MIN_PAIRS = 9
+	MAX_SPREAD = 0.05
+}
+
+function bar_of(cmp, source, row) {
+	if (cmp == "V1/L1")
+		return 0.97
+	if (cmp == "V5/L1")
+		return 0.95
+	if (cmp == "VS/S")
+		return 0.98
+	if (source == "gen")
+		return 2.2
+	return row ~ /^io_uring .* depth 32$/ ? 1.6 : 0
+}
+
+# Shell's: a generator's row has a thousand rounds.
+function sort(a, n,    gap, i, j, v) {
+	for (gap = 1093; gap; gap = int(gap / 3))
+		for (i = gap + 1; i <= n; i++) {
+			v = a[i]
+			for (j = i - gap; j > 0 && a[j] > v; j -= gap)
+				a[j + gap] = a[j]
+			a[j + gap] = v
+		}
+}
+
+function median(a, n) { return n % 2 ? a[(n + 1) / 2] : (a[n / 2] + a[n / 2 + 1]) / 2 }
+
+# The rank from either end that bounds a 95 % confidence interval of the median of n.
+function rank(n,    i, k, p, tail) {
+	p = 1
+	for (i = 1; i <= n; i++)
+		p /= 2
+	for (k = 0; tail + p <= 0.025; k++) {
+		tail += p
+		p *= (n - k) / (k + 1)
+	}
+	return k
+}
+
+# ratios(KEY, A, B): fills R with the sorted ratios of all rounds, and returns how many there are.
+function ratios(key, a, b,    round, n) {
+	for (round = 1; round <= rounds[key]; round++)
+		if ((key, a, round) in rate && (key, b, round) in rate && rate[key, b, round] > 0)
+			R[++n] = rate[key, a, round] / rate[key, b, round]
+	sort(R, n)
+	return n + 0
+}
+
+function iops(key, name,    round, n, a) {
+	for (round = 1; round <= rounds[key]; round++)
+		if ((key, name, round) in rate)
+			a[++n] = rate[key, name, round]
+	sort(a, n)
+	return n ? median(a, n) : 0
+}
+
+function off(x) { return x > 1 ? x - 1 : 1 - x }
+
+# compare(KEY, CMP): sets the globals that a cell and the JSON show; false if there is nothing to compare.
+function compare(key, cmp,    part, twins, k) {
+	split(cmp, part, "/")
+	pairs = ratios(key, part[1], part[2])
+	if (!pairs)
+		return 0
+	ratio = median(R, pairs)
+	k = rank(pairs)
+	low = k ? R[k] : 0
+	high = k ? R[pairs + 1 - k] : 0
+
+	bar = bar_of(cmp, source[key], row[key])
+	verdict = "-"
+	twins = ratios(key, part[2] "b", part[2])
+	k = rank(twins)
+	if (!twins)
+		return 1
+	peer_median = median(R, twins)
+	spread = 1
+	if (k)
+		spread = off(R[k]) > off(R[twins + 1 - k]) ? off(R[k]) : off(R[twins + 1 - k])
+	if (!bar)
+		return 1
+	if (pairs < MIN_PAIRS || twins < MIN_PAIRS || spread > MAX_SPREAD)
+		verdict = "n/m"
+	else if (ratio >= bar)
+		verdict = "ok"
+	else
+		verdict = ratio >= bar * (1 - spread) ? "ok~" : "MISS"
+	return 1
+}
+
+function quote(s) {
+	gsub(/\\/, "\\\\", s)
+	gsub(/"/, "\\\"", s)
+	return "\"" s "\""
+}
+
+$1 == "info" {
+	key = $2
+	sub(/^info [^ ]+ /, "")
+	infos[++nr_infos] = key
+	info[key] = $0
+	next
+}
+
+$1 == "gen" || $1 == "fio" {
+	n = 0
+	for (i = 4; i <= NF && $i ~ /=/; i++)
+		found[++n] = $i
+	text = $i
+	for (i++; i <= NF; i++)
+		text = text " " $i
+	key = $1 SUBSEP $2 SUBSEP text
+	if (!(key in rounds)) {
+		keys[++nr_keys] = key
+		source[key] = $1
+		queue[key] = $2
+		row[key] = text
+	}
+	if ($3 > rounds[key])
+		rounds[key] = $3
+	for (i = 1; i <= n; i++) {
+		split(found[i], value, "=")
+		rate[key, value[1], $3] = value[2]
+	}
+	next
+}
+
+/^(not )?ok / { allocs[++nr_allocs] = $0 }
+
+END {
+	printf("{\n  \"kernel\": %s,\n  \"machine\": %s,\n", quote(kernel), quote(machine)) >json
+	for (i = 1; i <= nr_infos; i++)
+		printf("  %s: %s,\n", quote(infos[i]), quote(info[infos[i]])) >json
+	printf("  \"rows\": [") >json
+
+	printf "\n%s: Linux %s, %s CPUs, %s, %s\n", kernel, info["release"], info["cpus"], machine, info["fio"]
+	if (info["cmdline"] ~ /clearcpuid=/)
+		print "clearcpuid=erms,fsrm: without it, an emulated CPU copies slower by far than a real one"
+	if ("missing" in info)
+		print "not measured: " info["missing"]
+	print "\nraw: null_blk; L1: dm-linear; L5: a chain of five; V1: vdisk block; V5: vdisk, five nodes deep; S: dm-stripe over two;"
+	print "VS: vdisk striped. Thousands of IOPS, then ratios, each with the peer's spread against itself and the verdict."
+	for (i = 1; i <= nr_keys; i++) {
+		key = keys[i]
+		group = source[key] == "gen" ? "generator on " queue[key] " null_blk" : "fio on " queue[key] " null_blk"
+		if (group != last_group) {
+			printf "\n%-31s", group
+			for (j = 1; j <= NAMES; j++)
+				printf " %6s", names[j]
+			for (j = 1; j <= CMPS; j++)
+				printf "  %-18s", cmps[j] (bar_of(cmps[j], source[key], "") ? " >= " bar_of(cmps[j], source[key], "") : "")
+			print ""
+			last_group = group
+		}
+		printf "%-31s", row[key]
+		printf("%s\n    {\"source\": %s, \"queue\": %s, \"row\": %s,\n      \"iops\": {", i > 1 ? "," : "", \
+			quote(source[key]), quote(queue[key]), quote(row[key])) >json
+		first = 1
+		for (j = 1; j <= NAMES; j++) {
+			n = iops(key, names[j])
+			printf "%s", n ? sprintf(" %6.1f", n / 1000) : "      -"
+			if (n)
+				printf("%s%s: %.0f", first ? "" : ", ", quote(names[j]), n) >json
+			if (n)
+				first = 0
+		}
+		printf("},\n      \"comparisons\": [") >json
+		first = 1
+		for (j = 1; j <= CMPS; j++) {
+			spread = -1
+			if (!compare(key, cmps[j])) {
+				printf "  %-18s", "-"
+				continue
+			}
+			if (spread >= 0)
+				cell = sprintf("%.3f +-%.1f%% %s", ratio, 100 * spread, verdict == "-" ? "" : verdict)
+			else
+				cell = sprintf("%.3f", ratio)
+			printf "  %-18s", cell
+			if (verdict != "-")
+				tally[verdict]++
+			printf("%s\n        {\"name\": %s, \"pairs\": %d, \"ratio\": %.4f, \"low\": %.4f, \"high\": %.4f", \
+				first ? "" : ",", quote(cmps[j]), pairs, ratio, low, high) >json
+			if (spread >= 0)
+				printf(", \"peer_ratio\": %.4f, \"spread\": %.4f", peer_median, spread) >json
+			if (bar)
+				printf(", \"bar\": %s, \"verdict\": %s", bar, quote(verdict)) >json
+			printf("}") >json
+			first = 0
+		}
+		print ""
+		printf("]}") >json
+	}
+	printf("],\n  \"allocations\": [") >json
+	print "\nallocations per bio"
+	for (i = 1; i <= nr_allocs; i++) {
+		bad = allocs[i] ~ /^not/
+		sub(/^(not )?ok [0-9]+ - /, "", allocs[i])
+		printf "%-4s %s\n", bad ? "MISS" : "ok", allocs[i]
+		printf("%s\n    {\"check\": %s, \"ok\": %s}", i > 1 ? "," : "", quote(allocs[i]), bad ? "false" : "true") >json
+		tally[bad ? "MISS" : "ok"]++
+	}
+	if (!nr_allocs) {
+		print "MISS they were not counted"
+		tally["MISS"]++
+	}
+	printf("],\n  \"ok\": %d, \"ok_by_spread\": %d, \"miss\": %d, \"not_measurable\": %d\n}\n", \
+		tally["ok"], tally["ok~"], tally["MISS"], tally["n/m"]) >json
+	printf "\n%s: %d ok, %d ok~ (by the spread), %d MISS, %d n/m (not measurable here) (%s)\n", kernel, \
+		tally["ok"], tally["ok~"], tally["MISS"], tally["n/m"], json
+	exit (tally["MISS"] + tally["n/m"] > 0)
+}

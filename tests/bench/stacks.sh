@@ -1,0 +1,70 @@
+# shellcheck shell=bash
+# The devices that the benchmarks compare. Source it after ../lib/ktap.sh.
+
+SECTORS=$((4 << 21))
+CHUNK=128
+# What the generator is told, and what it answers.
+# shellcheck disable=SC2034 # used by who sources this
+generator=/sys/kernel/debug/vdisk-biogen/run
+
+load_bench() {
+	load_vdisk
+	load "$(find "$VDISK_BUILD" -name vdisk-biogen.ko -print -quit)"
+	modprobe null_blk nr_devices=0
+}
+
+# null_disk NUMBER bio|mq: /dev/nullb<NUMBER>, a device that answers at once and copies nothing. Fails without a trace if
+# the kernel has no such mode.
+null_disk() {
+	local dir=/sys/kernel/config/nullb/nullb$1 mode
+	case $2 in
+	bio) mode=0 ;;
+	mq) mode=2 ;;
+	esac
+	mkdir "$dir"
+	echo "$((SECTORS >> 11))" >"$dir/size"
+	if ! {
+		echo "$mode" >"$dir/queue_mode" && echo 0 >"$dir/irqmode" && echo 0 >"$dir/memory_backed" &&
+			nproc >"$dir/submit_queues" && echo 1 >"$dir/power"
+	} 2>/dev/null; then
+		rmdir "$dir"
+		return 1
+	fi
+	# Scheduling is not what is measured.
+	[[ $2 != mq ]] || echo none >"/sys/block/nullb$1/queue/scheduler"
+}
+
+dm() { dmsetup create "$VD$1" --table "0 $SECTORS $2"; }
+
+# chain NAME DISK: five dm-linear devices on top of each other
+chain() {
+	local n below=$2
+	for n in 1 2 3 4; do
+		dm "$1-$n" "linear $below 0"
+		below=/dev/mapper/$VD$1-$n
+	done
+	dm "$1" "linear $below 0"
+}
+
+# stacks PREFIX FIRST: what is measured over null disks FIRST, FIRST + 1 and FIRST + 2. The names ending in b are the
+# peers once more, to tell what two measurings of the same differ by.
+stacks() {
+	local p=$1 a=/dev/nullb$2 b=/dev/nullb$(($2 + 1)) c=/dev/nullb$(($2 + 2))
+	dm "$p-L1" "linear $a 0"
+	dm "$p-V1" "vdisk block $a"
+	dm "$p-V5" "vdisk concat ( concat ( concat ( concat ( block $a ) ) ) )"
+	dm "$p-L1b" "linear $a 0"
+	chain "$p-L5" "$a"
+	chain "$p-L5b" "$a"
+	dm "$p-S" "striped 2 $CHUNK $b 0 $c 0"
+	dm "$p-VS" "vdisk striped chunk:$CHUNK ( block $b len:$((SECTORS / 2)) ) ( block $c len:$((SECTORS / 2)) )"
+	dm "$p-Sb" "striped 2 $CHUNK $b 0 $c 0"
+}
+
+# device PREFIX FIRST NAME: the node of one of them, or of the null disk itself
+device() {
+	case $3 in
+	raw) echo "/dev/nullb$2" ;;
+	*) echo "/dev/mapper/$VD$1-$3" ;;
+	esac
+}
