@@ -87,24 +87,37 @@ children() {
 	done
 }
 
-# Messages of refused loads come from dm core: "device-mapper: table: <device>: vdisk: <message> (-EINVAL)".
-# refused MESSAGE STACK [SECTORS]: the load fails and says exactly this; into the device NAME that scratch
-# made, or that $scratch is set to
+# Messages of refused loads come from dm core: "device-mapper: table: <device>: vdisk: <message> (-EINVAL)". They are looked
+# at together, by refusals: reading the kernel log takes its time.
+# refused MESSAGE STACK [SECTORS]: the load into $scratch fails and says exactly this
+refused_message=() refused_stack=() refused_loaded=() refused_batch=0
 refused() {
-	local message=$1 stack=$2 sectors=${3:-2048} marker="load $RANDOM$RANDOM" after
-	echo "$marker" >/dev/kmsg
-	if printf '0 %s vdisk %s\n' "$sectors" "$stack" | dmsetup load "$VD$scratch" >/dev/null 2>&1; then
-		ok 1 "refused: $message"
-		comment "loaded: $stack"
-		return
-	fi
-	after=$(dmesg | sed "1,/$marker/d")
-	if grep -qF "vdisk: $message (-" <<<"$after"; then
-		ok 0 "refused: $message"
-	else
-		ok 1 "refused: $message"
-		comment "stack: ${stack:0:200}" "$(grep -F 'device-mapper: table' <<<"$after")"
-	fi
+	local i=${#refused_message[@]}
+	refused_message+=("$1")
+	refused_stack+=("$2")
+	refused_loaded+=('')
+	echo "refused: load $$.$refused_batch.$i" >/dev/kmsg
+	! printf '0 %s vdisk %s\n' "${3:-2048}" "$2" | dmsetup load "$VD$scratch" >/dev/null 2>&1 || refused_loaded[i]=1
+}
+
+refusals() {
+	local i said
+	echo 'refused: end' >/dev/kmsg
+	dmesg >"$TMP/dmesg"
+	for i in "${!refused_message[@]}"; do
+		said=$(sed -n "/refused: load $$.$refused_batch.$i\$/,/refused: /s/.*device-mapper: table: [^ ]* vdisk: //p" "$TMP/dmesg")
+		if [[ ${refused_loaded[i]} ]]; then
+			ok 1 "refused: ${refused_message[i]}"
+			comment "it loads: ${refused_stack[i]:0:200}"
+		elif [[ $said != "${refused_message[i]} ("* ]]; then
+			ok 1 "refused: ${refused_message[i]}"
+			comment "stack: ${refused_stack[i]:0:200}" "it says: $said"
+		else
+			ok 0 "refused: ${refused_message[i]}"
+		fi
+	done
+	refused_message=() refused_stack=() refused_loaded=()
+	refused_batch=$((refused_batch + 1))
 }
 
 # scratch: make a device without a table, to load into

@@ -17,7 +17,7 @@ part="start:0 len:16384"
 stacks=(
 	"$striped"
 	"test mode:work ( $striped )"
-	"striped chunk:64 ( test mode:timer period:200us up ${disks[0]:+( block ${disks[0]} )} ) ( test piece:16 ( block ${disks[1]} ) )"
+	"striped chunk:64 ( test mode:timer period:200us up ( block ${disks[0]} ) ) ( test piece:16 ( block ${disks[1]} ) )"
 	"concat ( test mode:read ( striped chunk:64 $(children 2 "$part") ) ) ( striped chunk:64 $(children 2 start:16384) )"
 )
 
@@ -40,19 +40,22 @@ under_load() {
 	comment "$(<"$TMP/out")"
 }
 
+# shellcheck disable=SC2317 # called by under_load
 suspend_resume() {
 	local -a how=()
-	((${1} % 2)) && how=(--noflush)
+	(($1 % 2)) && how=(--noflush)
 	dmsetup suspend "${how[@]}" "${VD}a" && dmsetup resume "${VD}a"
 }
 
+# shellcheck disable=SC2317
 another_stack() {
 	local -a how=()
-	((${1} % 3)) || how=(--noflush)
-	reload a "0 32768 vdisk ${stacks[(${1} + 1) % ${#stacks[@]}]}" "${how[@]}"
+	(($1 % 3)) || how=(--noflush)
+	reload a "0 32768 vdisk ${stacks[($1 + 1) % ${#stacks[@]}]}" "${how[@]}"
 }
 
-grow() { reload a "0 $((32768 + 128 * ${1} + 128)) vdisk ${stacks[${1} % 3]}"; }
+# shellcheck disable=SC2317
+grow() { reload a "0 $((32768 + 128 * $1 + 128)) vdisk ${stacks[$1 % 3]}"; }
 
 vd a 32768 "${stacks[0]}"
 under_load 'suspend and resume' suspend_resume

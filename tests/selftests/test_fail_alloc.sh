@@ -1,0 +1,81 @@
+#!/bin/bash
+# Every allocation of a load fails in turn: a clear error, nothing leaked. Then allocations of I/O fail: nothing stuck.
+# kernels: uml-6.12
+# timeout: 300
+# shellcheck source=tests/selftests/common.sh
+. "$(dirname "$(readlink -f "$0")")/common.sh"
+
+need CONFIG_FAILSLAB CONFIG_FAIL_PAGE_ALLOC CONFIG_FAULT_INJECTION_STACKTRACE_FILTER
+load_vdisk
+null_disk 8 512 discard=1
+null_disk 8 512 discard=1
+scratch
+echo clear >/sys/kernel/debug/kmemleak 2>/dev/null
+
+# Only what is called from the module's text may fail. There is no report for each: its trace would look like a warning.
+mapfile -t range < <(awk '$4 == "[dm_vdisk]" && tolower($2) == "t" { print $1 }' /proc/kallsyms | sort | sed -n '1p;$p')
+end=$(printf '0x%x' "$((0x${range[1]} + 4096))")
+for injector in failslab fail_page_alloc; do
+	cd "/sys/kernel/debug/$injector" || exit
+	echo "0x${range[0]}" >require-start
+	echo "$end" >require-end
+	echo 0 >verbose
+	echo N >ignore-gfp-wait
+	[[ ! -e min-order ]] || echo 0 >min-order
+	[[ ! -e ignore-gfp-highmem ]] || echo N >ignore-gfp-highmem
+done
+cd / || exit
+undo=('echo 0 >/sys/kernel/debug/failslab/probability' 'echo 0 >/sys/kernel/debug/fail_page_alloc/probability')
+
+for stack in "block ${disks[0]} label:x" "striped chunk:8 $(children 2)" "ram name:$VD max:800" \
+	"test mode:work up piece:8 ( concat ( striped chunk:8 $(children 2 len:400) ) ( ram label:z ) )" \
+	'striped chunk:8 ( test mode:read ( ram ) ) ( zero )'; do
+	other=0 unclear=0
+	for ((n = 1; n < 500; n++)); do
+		echo "fail: $n" >/dev/kmsg
+		dmraw load "$VD$scratch" 1600 "$stack" "$n" >/dev/null 2>"$TMP/error"
+		status=$?
+		((status != 3)) || break
+		# What the kernel can do without is no error.
+		((status != 0)) || continue
+		grep -q 'Cannot allocate memory' "$TMP/error" || other=$((other + 1))
+		dmesg | sed "1,/fail: $n\$/d" | grep -qE 'vdisk: .*(out of memory|-ENOMEM)' || unclear=$((unclear + 1))
+	done
+	ok "$((n < 4 || status != 3))" "$stack: $((n - 1)) allocations"
+	is "$other" 0 'each failure is -ENOMEM'
+	is "$unclear" 0 'and says so'
+	run_ok 'and then it loads' dmraw load "$VD$scratch" 1600 "$stack"
+	dmsetup clear "$VD$scratch"
+done
+
+# inject PERCENT: of all allocations below the module
+inject() {
+	local injector
+	for injector in failslab fail_page_alloc; do
+		echo -1 >"/sys/kernel/debug/$injector/times"
+		echo "$1" >"/sys/kernel/debug/$injector/probability"
+	done
+}
+
+vd a 8192 "test piece:8 mode:read up ( striped chunk:16 ( test mode:work ( block ${disks[0]} ) ) ( block ${disks[1]} ) )"
+vd r 65536 ram
+inject 30
+verified 'I/O that needs no memory of its own' -n 500 -d 4 -z 4 -f 2 --verify "/dev/mapper/${VD}a"
+dd if=/dev/zero of="/dev/mapper/${VD}r" bs=64k count=200 oflag=direct >"$TMP/out" 2>&1
+grep -qE 'Cannot allocate memory|Input/output error' "$TMP/out"
+ok $? 'ram without memory: an error'
+inject 0
+verified 'ram with memory again' -n 300 -d 4 -z 4 --verify "/dev/mapper/${VD}r"
+gone a r "$scratch"
+run_ok 'nothing holds the module' rmmod dm_vdisk
+
+if [[ -w /sys/kernel/debug/kmemleak ]]; then
+	# Only what is some seconds old is looked at, and only the second scan reports.
+	sleep 6
+	echo scan >/sys/kernel/debug/kmemleak
+	echo scan >/sys/kernel/debug/kmemleak
+	is "$(grep -A 12 unreferenced /sys/kernel/debug/kmemleak | grep -E 'vdisk|dm_')" '' 'nothing leaked'
+else
+	skip 'nothing leaked' CONFIG_DEBUG_KMEMLEAK
+fi
+done_testing
