@@ -17,6 +17,15 @@
 #include <linux/hex.h>
 #endif
 
+/* Whether write-zeroes also unmaps is a limit since 6.17: all of it, or none. */
+static inline void vdisk_limits_check_unmap(struct queue_limits *lim)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 17, 0)
+	if (lim->max_hw_wzeroes_unmap_sectors != lim->max_write_zeroes_sectors)
+		lim->max_hw_wzeroes_unmap_sectors = 0;
+#endif
+}
+
 /*
  * Features became part of struct queue_limits in 6.11. Before, they are flags
  * of the queue, dm core looks at each device's flags by itself, and an
@@ -37,15 +46,19 @@ static inline void vdisk_limits_stack_bdev(struct queue_limits *lim,
 					   struct block_device *bdev,
 					   sector_t start)
 {
-	queue_limits_stack_bdev(lim, bdev, start, "vdisk");
+	struct request_queue *q = bdev_get_queue(bdev);
+
+	mutex_lock(&q->limits_lock);
+	blk_stack_limits(lim, &q->limits, get_start_sect(bdev) + start);
+	mutex_unlock(&q->limits_lock);
 	if (!bdev_max_discard_sectors(bdev))
 		lim->max_hw_discard_sectors = 0;
 	if (!bdev_max_secure_erase_sectors(bdev))
 		lim->max_secure_erase_sectors = 0;
 }
 
-/* What a leaf in memory can: no cache to flush, never sleeps, not polled. */
-static inline void vdisk_limits_memory(struct queue_limits *lim)
+/* Nobody can poll for what a worker sends, or what is never sent. */
+static inline void vdisk_limits_unpolled(struct queue_limits *lim)
 {
 	lim->features &= ~BLK_FEAT_POLL;
 }
@@ -60,10 +73,11 @@ static inline struct gendisk *vdisk_alloc_disk(const struct queue_limits *lim)
 	copy.max_hw_zone_append_sectors = 0;
 #endif
 	copy.max_zone_append_sectors = 0;
+	vdisk_limits_check_unmap(&copy);
 	return blk_alloc_disk(&copy, NUMA_NO_NODE);
 }
 
-/* A face has no device of its own to ask: copy the devices' flags (6.1). */
+/* Here features are limits, and stacked with them. */
 static inline void vdisk_face_inherit(struct gendisk *face,
 				      struct block_device *bdev)
 {
@@ -115,7 +129,7 @@ static inline void vdisk_limits_stack_bdev(struct queue_limits *lim,
 		lim->max_secure_erase_sectors = 0;
 }
 
-static inline void vdisk_limits_memory(struct queue_limits *lim)
+static inline void vdisk_limits_unpolled(struct queue_limits *lim)
 {
 }
 
@@ -131,6 +145,7 @@ static inline struct gendisk *vdisk_alloc_disk(const struct queue_limits *lim)
 	return disk;
 }
 
+/* dm core asks the face for flags: the devices' have to be on it. */
 static inline void vdisk_face_inherit(struct gendisk *face,
 				      struct block_device *bdev)
 {
@@ -163,15 +178,6 @@ static inline void vdisk_limits_discard(struct queue_limits *lim,
 	lim->max_discard_sectors = sectors;
 	lim->discard_granularity = granularity;
 }
-
-/* dm_get_device() takes a mode of its own type since 6.5. */
-#ifdef BLK_OPEN_WRITE
-typedef blk_mode_t vdisk_mode_t;
-#define VDISK_MODE_WRITE	BLK_OPEN_WRITE
-#else
-typedef fmode_t vdisk_mode_t;
-#define VDISK_MODE_WRITE	FMODE_WRITE
-#endif
 
 /* prepare_ioctl may answer by itself since 6.16. */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 16, 0)

@@ -133,9 +133,12 @@ static void vdisk_block_dtr(struct vdisk_node *n)
 
 static sector_t vdisk_block_length(const struct vdisk_node *n)
 {
+	sector_t size = bdev_nr_sectors(vdisk_block_bdev(n));
+
 	if (n->val[BLOCK_LEN].set)
 		return n->val[BLOCK_LEN].num;
-	return bdev_nr_sectors(vdisk_block_bdev(n)) - vdisk_block_start(n);
+	/* It may have shrunk since it was checked. */
+	return size - min(size, vdisk_block_start(n));
 }
 
 static sector_t vdisk_block_size(const struct vdisk_node *n)

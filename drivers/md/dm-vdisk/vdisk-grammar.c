@@ -361,8 +361,6 @@ static int vdisk_new_node(struct vdisk_stack *s, struct vdisk_node *parent,
 	n->ops = vdisk_ops_of(type);
 	n->stack = s;
 	n->parent = parent;
-	spin_lock_init(&n->lock);
-	INIT_LIST_HEAD(&n->starved);
 	s->nodes[s->nr_nodes++] = n;
 
 	if (parent) {

@@ -12,15 +12,20 @@
  *	multiplied	its pieces; the last to end passes it on upwards
  *
  * Multiplying: a bio that a node cannot pass on in one piece is sent on as
- * several bios of the node's own pool. Data is cut where route() says; a flush
+ * several bios of a pool of the node's. Data is cut where route() says; a flush
  * goes to every child; a discard, secure erase or write-zeroes to every child
- * that has a part of it. Nobody ever waits for a pool: an io that finds it
- * empty is parked and goes on when one of its bios comes back. A bio of a
- * node's pool only ever needs bios of pools below that node, so there is no
- * cycle, and each pool's reserve guarantees progress.
+ * that has a part of it. Down, up and multiplying call each other once per
+ * level of the stack at most: VDISK_MAX_DEPTH bounds the recursion.
+ *
+ * Progress: nobody sleeps for a pool. An io that finds one empty is parked and
+ * goes on when a bio of that pool comes back. A node has one pool for pieces
+ * and one for bios of its own. A piece may need a bio of its node's own, or of
+ * pools below; a bio of a node's own only pools below. So there is no cycle,
+ * and each pool's reserve guarantees progress.
  */
 #include <linux/blk-cgroup.h>
 #include <linux/blk-integrity.h>
+#include <linux/mempool.h>
 #include <linux/slab.h>
 
 #include "vdisk.h"
@@ -29,19 +34,39 @@
 #define VDISK_POOL_SIZE		16
 
 /**
+ * struct vdisk_pool - bios with the per-bio state of the whole stack
+ * @ios: struct vdisk_io with its states, and the bio behind them
+ * @lock: guards @waiting; taken with interrupts off, @ios' lock inside it
+ * @waiting: who found the pool empty, by vdisk_wait.list
+ */
+struct vdisk_pool {
+	mempool_t ios;
+	spinlock_t lock;
+	struct list_head waiting;
+};
+
+/**
  * struct vdisk_multi - an io that is being multiplied at a node
  * @pending: bios on their way, plus one while there may be more
  * @status: of a piece that failed; read when @pending is 0
+ * @mapped: the node's map() has seen the io, and its end() will
  * @next: what was sent: sectors of data, else children
- * @starved: in the node's list of the same name
- * @io: the io
+ * @wait: for a bio of the pool
  */
 struct vdisk_multi {
 	atomic_t pending;
 	blk_status_t status;
+	bool mapped;
 	sector_t next;
-	struct list_head starved;
-	struct vdisk_io *io;
+	struct vdisk_wait wait;
+};
+
+/* Where the next bio of a multiplied io goes, and what it takes. */
+struct vdisk_piece {
+	struct vdisk_node *child;
+	struct vdisk_run run;	/* in the child */
+	sector_t skip;		/* data: sectors before it */
+	sector_t next;		/* vdisk_multi.next behind it */
 };
 
 static struct vdisk_multi *vdisk_multi(struct vdisk_node *n, struct vdisk_io *io)
@@ -99,11 +124,12 @@ static void vdisk_count_bio(struct vdisk_node *leaf, const struct bio *bio)
 	this_cpu_add(leaf->count->sectors[kind], bio_sectors(bio));
 }
 
-/* Not errors of the device: a feature it lacks, or "later, please". */
-static void vdisk_count_error(struct vdisk_node *leaf, blk_status_t status)
+/* Not errors of the device: read-ahead, a feature it lacks, "later, please". */
+static void vdisk_count_error(struct vdisk_node *leaf, const struct bio *bio,
+			      blk_status_t status)
 {
-	if (status != BLK_STS_NOTSUPP && status != BLK_STS_AGAIN &&
-	    status != BLK_STS_DM_REQUEUE)
+	if (!(bio->bi_opf & REQ_RAHEAD) && status != BLK_STS_NOTSUPP &&
+	    status != BLK_STS_AGAIN && status != BLK_STS_DM_REQUEUE)
 		this_cpu_inc(leaf->count->errors);
 }
 
@@ -152,8 +178,8 @@ static void vdisk_set_leaf(struct vdisk_node *leaf, struct bio *bio,
 }
 
 /* A copy of a range op for each leaf: this one takes its leaf's part. */
-static int vdisk_map_range(struct vdisk_stack *s, struct vdisk_node *leaf,
-			   struct bio *bio, struct vdisk_run *run)
+static int vdisk_map_copy(struct vdisk_node *leaf, struct bio *bio,
+			  struct vdisk_run *run)
 {
 	struct vdisk_node *way[VDISK_MAX_DEPTH];
 	struct vdisk_node *n;
@@ -176,7 +202,8 @@ static int vdisk_map_remap(struct vdisk_stack *s, struct bio *bio,
 	struct vdisk_node **at = dm_per_bio_data(bio, sizeof(*at));
 	struct vdisk_node *n = s->nodes[0];
 
-	if (likely(vdisk_is_data(bio)) && likely(run->nr)) {
+	if ((likely(vdisk_is_data(bio)) && likely(run->nr)) ||
+	    (vdisk_is_range(bio) && !s->copies)) {
 		while (n->ops->route)
 			n = n->ops->route(n, run);
 		*at = n;
@@ -192,10 +219,22 @@ static int vdisk_map_remap(struct vdisk_stack *s, struct bio *bio,
 	}
 	if (vdisk_is_range(bio)) {
 		*at = s->leaves[dm_bio_get_target_bio_nr(bio)];
-		return vdisk_map_range(s, *at, bio, run);
+		return vdisk_map_copy(*at, bio, run);
 	}
 	*at = n;
 	return vdisk_answer(bio, BLK_STS_NOTSUPP);
+}
+
+/*
+ * A worker must not pay for the submitter: the bio keeps the cgroup it came
+ * with. Where dm core submits the clone it looks at the original once more.
+ */
+static void vdisk_charge(struct bio *bio)
+{
+#ifdef CONFIG_BLK_CGROUP
+	if (!bio->bi_blkg)
+		bio_associate_blkg(bio);
+#endif
 }
 
 /* How much of the bio the whole way can serve as one piece. */
@@ -206,12 +245,13 @@ static sector_t vdisk_span(struct vdisk_node *n, struct vdisk_run run)
 	return run.nr;
 }
 
-static void vdisk_multiply(struct vdisk_io *io, struct vdisk_node *n);
+static void vdisk_multiply(struct vdisk_io *io, struct vdisk_node *n,
+			   bool mapped);
 
 static bool vdisk_must_multiply(struct vdisk_node *n, const struct bio *bio,
 				const struct vdisk_run *run)
 {
-	if (!n->pool)
+	if (!n->pieces)
 		return false;
 	if (vdisk_is_data(bio) && bio->bi_iter.bi_size)
 		return run->nr < bio_sectors(bio);
@@ -240,12 +280,14 @@ static int vdisk_down(struct vdisk_io *io, struct vdisk_node *n,
 			run.nr = bio_sectors(bio);
 			child = n->ops->route(n, &run);
 			if (vdisk_must_multiply(n, bio, &run)) {
-				vdisk_multiply(io, n);
+				vdisk_multiply(io, n, false);
 				return DM_MAPIO_SUBMITTED;
 			}
 		}
 		given = NULL;
 		io->at = n;
+		if (n->ops->defers)
+			vdisk_charge(bio);
 		if (n->ops->map)
 			r = n->ops->map(n, io);
 		switch (r) {
@@ -270,17 +312,8 @@ static int vdisk_down(struct vdisk_io *io, struct vdisk_node *n,
 static void vdisk_send(struct vdisk_io *io, struct vdisk_node *n,
 		       struct vdisk_node *given, struct vdisk_run run)
 {
-	struct vdisk_io *base;
-
-	if (vdisk_down(io, n, given, run) != DM_MAPIO_REMAPPED)
-		return;
-	if (!io->stack->ti->accounts_remapped_io) {
+	if (vdisk_down(io, n, given, run) == DM_MAPIO_REMAPPED)
 		submit_bio_noacct(io->bio);
-		return;
-	}
-	for (base = io; base->pool; base = base->owner)
-		;
-	dm_submit_bio_remap(base->bio, io->bio);
 }
 
 /*
@@ -294,7 +327,7 @@ static bool vdisk_up(struct vdisk_io *io, blk_status_t *status)
 	while ((n = io->at) != io->stop) {
 		io->at = n->parent;
 		if (unlikely(*status) && n->count)
-			vdisk_count_error(n, *status);
+			vdisk_count_error(n, io->bio, *status);
 		if (n->ops->end && n->ops->end(n, io, status) == VDISK_KEPT)
 			return false;
 	}
@@ -337,12 +370,6 @@ int vdisk_map(struct dm_target *ti, struct bio *bio)
 	} else if (!vdisk_is_range(bio)) {
 		return vdisk_answer(bio, BLK_STS_NOTSUPP);
 	}
-	/*
-	 * A worker must not pay for the submitter. Where dm core associates
-	 * the bio with the original's cgroup it does so at its submission.
-	 */
-	if (s->wq && !ti->accounts_remapped_io)
-		bio_associate_blkg(bio);
 	return vdisk_down(io, s->nodes[0], NULL, run);
 }
 
@@ -367,7 +394,7 @@ int vdisk_end_io(struct dm_target *ti, struct bio *bio, blk_status_t *status)
 			struct vdisk_node **at = dm_per_bio_data(bio, sizeof(*at));
 
 			if ((*at)->count)
-				vdisk_count_error(*at, *status);
+				vdisk_count_error(*at, bio, *status);
 		}
 		return DM_ENDIO_DONE;
 	}
@@ -417,9 +444,11 @@ void vdisk_go_on(struct vdisk_io *io, struct vdisk_node *n)
 	};
 	struct vdisk_node *child = n->ops->route(n, &run);
 
-	/* A piece of @n itself is as small as it gets: see vdisk_next_piece(). */
-	if (io->pool != n && vdisk_must_multiply(n, io->bio, &run)) {
-		vdisk_multiply(io, n);
+	io->at = n;
+	/* A piece of @n is as small as it gets, and must not need another. */
+	if ((!io->pool || io->pool != n->pieces) &&
+	    vdisk_must_multiply(n, io->bio, &run)) {
+		vdisk_multiply(io, n, true);
 		return;
 	}
 	io->bio->bi_iter.bi_sector = run.sector;
@@ -450,34 +479,89 @@ static void vdisk_own_endio(struct bio *bio)
 		io->done(io, status);
 }
 
-/**
- * vdisk_io_alloc - take a bio of a node's own pool
- * @n: the node
- * @owner: the io it works for; its bio is cloned, data and all
- *
- * Context: Any context that may be asked with GFP_NOWAIT; never waits.
- * Return: an io to fill in and vdisk_io_submit(), or NULL: the pool is empty,
- * and some bio of it is on its way.
- */
-struct vdisk_io *vdisk_io_alloc(struct vdisk_node *n, struct vdisk_io *owner)
+static struct vdisk_io *vdisk_pool_take(struct vdisk_pool *pool)
 {
-	struct bio *src = owner->bio;
-	struct vdisk_io *io;
-	struct bio *bio;
+	return mempool_alloc(&pool->ios, GFP_NOWAIT | __GFP_NOWARN);
+}
 
-	bio = bio_alloc_clone(src->bi_bdev, src, GFP_NOWAIT | __GFP_NOWARN,
-			      n->pool);
-	if (!bio)
-		return NULL;
-	io = (void *)((char *)bio - n->stack->io_size);
-	io->stack = n->stack;
+/*
+ * An element, or NULL: then @wait is parked, and whoever waits may already go
+ * on elsewhere. Looking once more and parking are one step under the lock,
+ * as are giving back and waking, in that order: no wakeup is lost.
+ */
+static struct vdisk_io *vdisk_pool_get(struct vdisk_pool *pool,
+				       struct vdisk_wait *wait)
+{
+	struct vdisk_io *io = vdisk_pool_take(pool);
+	unsigned long flags;
+
+	if (likely(io))
+		return io;
+	spin_lock_irqsave(&pool->lock, flags);
+	io = vdisk_pool_take(pool);
+	if (!io)
+		list_add_tail(&wait->list, &pool->waiting);
+	spin_unlock_irqrestore(&pool->lock, flags);
+	return io;
+}
+
+static void vdisk_pool_put(struct vdisk_pool *pool, struct vdisk_io *io)
+{
+	struct vdisk_wait *wait;
+	unsigned long flags;
+
+	mempool_free(io, &pool->ios);
+	spin_lock_irqsave(&pool->lock, flags);
+	wait = list_first_entry_or_null(&pool->waiting, struct vdisk_wait, list);
+	if (wait)
+		list_del(&wait->list);
+	spin_unlock_irqrestore(&pool->lock, flags);
+	if (wait)
+		vdisk_defer(wait->io, wait->fn);
+}
+
+/* Make @io, of @pool, an io that works for @owner, with a clone of its bio. */
+static void vdisk_io_init(struct vdisk_io *io, struct vdisk_pool *pool,
+			  struct vdisk_io *owner)
+{
+	struct vdisk_stack *s = owner->stack;
+	struct bio *bio = (void *)((char *)io + s->io_size);
+	struct bio *src = owner->bio;
+
+	/* Fails for inline crypto and integrity only, which a face has not. */
+	WARN_ON_ONCE(bio_init_clone(src->bi_bdev, bio, src, GFP_NOWAIT));
+	io->stack = s;
 	io->bio = bio;
 	io->owner = owner;
-	io->pool = n;
+	io->pool = pool;
 	bio->bi_private = io;
 	bio->bi_end_io = vdisk_own_endio;
 	/* dm core polls its clone only. REQ_NOWAIT is the owner's to keep. */
 	bio_clear_polled(bio);
+}
+
+/**
+ * vdisk_io_alloc - take a bio of a node's own
+ * @n: the node; its type has own_ios
+ * @owner: the io it works for; its bio is cloned, data and all
+ * @wait: for the case that there is none: in the owner's state
+ * @fn: what the worker then runs with the owner; it tries again
+ *
+ * Context: Any context; never waits.
+ * Return: an io to fill in and vdisk_io_submit(), or NULL: the owner is parked
+ * and must not be touched any more.
+ */
+struct vdisk_io *vdisk_io_alloc(struct vdisk_node *n, struct vdisk_io *owner,
+				struct vdisk_wait *wait,
+				void (*fn)(struct vdisk_io *owner))
+{
+	struct vdisk_io *io;
+
+	wait->io = owner;
+	wait->fn = fn;
+	io = vdisk_pool_get(n->own, wait);
+	if (io)
+		vdisk_io_init(io, n->own, owner);
 	return io;
 }
 
@@ -495,7 +579,8 @@ static void vdisk_own_send(struct vdisk_io *io, struct vdisk_node *n,
  * vdisk_io_submit - send an io of a node's own to one of its children
  * @io: from vdisk_io_alloc(), its bio filled in relative to the child
  * @child: where it goes
- * @done: called once, in any context; owns the io
+ * @done: called once, in any context; owns the io, and gives it back by
+ *	vdisk_io_free() before it lets go of the owner
  *
  * Context: Process context, may sleep.
  */
@@ -506,8 +591,6 @@ void vdisk_io_submit(struct vdisk_io *io, struct vdisk_node *child,
 	vdisk_own_send(io, child, child->parent, NULL, (struct vdisk_run){});
 }
 
-static void vdisk_multiply_work(struct vdisk_io *io);
-
 /**
  * vdisk_io_free - give an io back to its pool
  * @io: the io
@@ -516,187 +599,184 @@ static void vdisk_multiply_work(struct vdisk_io *io);
  */
 void vdisk_io_free(struct vdisk_io *io)
 {
-	struct vdisk_node *n = io->pool;
-	struct vdisk_multi *m;
-	unsigned long flags;
-
-	bio_put(io->bio);
-	/* Pairs with vdisk_starve(): whoever parks looks at the pool again. */
-	smp_mb();
-	if (likely(list_empty(&n->starved)))
-		return;
-	spin_lock_irqsave(&n->lock, flags);
-	m = list_first_entry_or_null(&n->starved, struct vdisk_multi, starved);
-	if (m)
-		list_del_init(&m->starved);
-	spin_unlock_irqrestore(&n->lock, flags);
-	if (m)
-		vdisk_defer(m->io, vdisk_multiply_work);
+	bio_uninit(io->bio);
+	vdisk_pool_put(io->pool, io);
 }
 
 static void vdisk_multi_put(struct vdisk_io *io, struct vdisk_node *n)
 {
 	struct vdisk_multi *m = vdisk_multi(n, io);
 
-	if (atomic_dec_and_test(&m->pending))
-		vdisk_end(io, n, m->status);
+	if (!atomic_dec_and_test(&m->pending))
+		return;
+	io->at = m->mapped ? n : n->parent;
+	io->bio->bi_status = m->status;
+	bio_endio(io->bio);
 }
 
 static void vdisk_piece_done(struct vdisk_io *piece, blk_status_t status)
 {
 	struct vdisk_io *io = piece->owner;
-	struct vdisk_node *n = piece->pool;
+	struct vdisk_node *n = io->at;
+	struct vdisk_multi *m = vdisk_multi(n, io);
 
-	/* Of several errors any will do; ordered by the decrement of pending. */
-	if (unlikely(status))
-		WRITE_ONCE(vdisk_multi(n, io)->status, status);
+	/*
+	 * Of several errors any will do, but dm core wants to hear of a
+	 * requeue. Ordered before the reader by the decrement of pending.
+	 */
+	if (unlikely(status) && READ_ONCE(m->status) != BLK_STS_DM_REQUEUE)
+		WRITE_ONCE(m->status, status);
+	/* dm.c:clone_endio() asks this device whether it has the feature. */
+	if (unlikely(status == BLK_STS_TARGET))
+		io->bio->bi_bdev = piece->bio->bi_bdev;
 	vdisk_io_free(piece);
 	vdisk_multi_put(io, n);
 }
 
-/*
- * Send the next piece with @piece. False if there was none left. Pieces of
- * data enter at @n itself, which said how much it takes; copies of the other
- * ops enter at the children.
- */
+/* What to send next, if anything is left. */
 static bool vdisk_next_piece(struct vdisk_io *io, struct vdisk_node *n,
-			     struct vdisk_io *piece)
+			     struct vdisk_piece *p)
 {
 	struct vdisk_multi *m = vdisk_multi(n, io);
-	struct bio *bio = piece->bio;
-	struct vdisk_run run = {};
+	struct bio *bio = io->bio;
 
-	piece->done = vdisk_piece_done;
-	if (vdisk_is_data(bio)) {
-		struct vdisk_node *child;
-
-		if (m->next == bio_sectors(bio))
+	if (vdisk_is_data(bio) && bio->bi_iter.bi_size) {
+		p->skip = m->next;
+		p->run.sector = bio->bi_iter.bi_sector + p->skip;
+		p->run.nr = bio_sectors(bio) - p->skip;
+		if (!p->run.nr)
 			return false;
-		bio_advance(bio, to_bytes(m->next));
-		run.sector = bio->bi_iter.bi_sector;
-		run.nr = bio_sectors(bio);
-		child = n->ops->route(n, &run);
-		bio->bi_iter.bi_size = to_bytes(run.nr);
-		m->next += run.nr;
-		atomic_inc(&m->pending);
-		vdisk_own_send(piece, n, n->parent, child, run);
+		p->child = n->ops->route(n, &p->run);
+		p->next = p->skip + p->run.nr;
 		return true;
 	}
-	while (m->next < n->nr_children) {
-		struct vdisk_node *child = n->children[m->next++];
-
-		run.sector = bio->bi_iter.bi_sector;
-		run.nr = bio_sectors(bio);
-		if (!child->len ||
-		    (!vdisk_is_flush(bio) && !vdisk_range(n, child->index, &run)))
-			continue;
-		if (!vdisk_is_flush(bio)) {
-			bio->bi_iter.bi_sector = run.sector;
-			bio->bi_iter.bi_size = to_bytes(run.nr);
-		}
-		atomic_inc(&m->pending);
-		vdisk_own_send(piece, child, n, NULL, run);
-		return true;
+	for (p->next = m->next; p->next < n->nr_children;) {
+		p->child = n->children[p->next++];
+		p->run.sector = bio->bi_iter.bi_sector;
+		p->run.nr = bio_sectors(bio);
+		if (p->child->len &&
+		    (vdisk_is_flush(bio) ||
+		     vdisk_range(n, p->child->index, &p->run)))
+			return true;
 	}
 	return false;
 }
 
 /*
- * The pool is empty. Park the io, then look once more: a bio that came back
- * in between found nobody parked. Returns a bio, or NULL if the io is parked
- * or already goes on elsewhere.
+ * A piece of data that the node's map() has not seen enters at the node, with
+ * its way down given; any other enters at the child.
  */
-static struct vdisk_io *vdisk_starve(struct vdisk_io *io, struct vdisk_node *n)
+static void vdisk_send_piece(struct vdisk_io *io, struct vdisk_node *n,
+			     struct vdisk_io *piece, const struct vdisk_piece *p)
 {
 	struct vdisk_multi *m = vdisk_multi(n, io);
-	struct vdisk_io *piece;
-	unsigned long flags;
-	bool mine;
+	struct bio *bio = piece->bio;
+	bool data = vdisk_is_data(bio) && bio->bi_iter.bi_size;
 
-	spin_lock_irqsave(&n->lock, flags);
-	list_add_tail(&m->starved, &n->starved);
-	spin_unlock_irqrestore(&n->lock, flags);
-	smp_mb();	/* pairs with vdisk_io_free() */
-	piece = vdisk_io_alloc(n, io);
-	if (!piece)
-		return NULL;
-	spin_lock_irqsave(&n->lock, flags);
-	mine = !list_empty(&m->starved);
-	list_del_init(&m->starved);
-	spin_unlock_irqrestore(&n->lock, flags);
-	if (mine)
-		return piece;
-	vdisk_io_free(piece);
-	return NULL;
+	m->next = p->next;
+	atomic_inc(&m->pending);
+	piece->done = vdisk_piece_done;
+	if (data)
+		bio_advance(bio, to_bytes(p->skip));
+	bio->bi_iter.bi_size = to_bytes(p->run.nr);
+	if (data && !m->mapped) {
+		vdisk_own_send(piece, n, n->parent, p->child, p->run);
+		return;
+	}
+	bio->bi_iter.bi_sector = p->run.sector;
+	vdisk_own_send(piece, p->child, n, NULL, p->run);
 }
 
-static void vdisk_multiply_more(struct vdisk_io *io, struct vdisk_node *n)
+static void vdisk_multiply_more(struct vdisk_io *io)
 {
-	struct vdisk_io *piece;
+	struct vdisk_node *n = io->at;
+	struct vdisk_multi *m = vdisk_multi(n, io);
+	struct vdisk_piece p = {};
 
-	do {
-		piece = vdisk_io_alloc(n, io);
-		if (!piece)
-			piece = vdisk_starve(io, n);
+	while (vdisk_next_piece(io, n, &p)) {
+		struct vdisk_io *piece = vdisk_pool_get(n->pieces, &m->wait);
+
 		if (!piece)
 			return;
-	} while (vdisk_next_piece(io, n, piece));
-	vdisk_io_free(piece);
+		vdisk_io_init(piece, n->pieces, io);
+		vdisk_send_piece(io, n, piece, &p);
+	}
 	vdisk_multi_put(io, n);
 }
 
-static void vdisk_multiply_work(struct vdisk_io *io)
-{
-	vdisk_multiply_more(io, io->at);
-}
-
-/* Send an io on from @n as several; owns it until the last of them is back. */
-static void vdisk_multiply(struct vdisk_io *io, struct vdisk_node *n)
+/*
+ * Send an io on from @n as several; it is theirs until the last of them is
+ * back. Nobody else changes io->at until then.
+ */
+static void vdisk_multiply(struct vdisk_io *io, struct vdisk_node *n,
+			   bool mapped)
 {
 	struct vdisk_multi *m = vdisk_multi(n, io);
 
 	atomic_set(&m->pending, 1);
 	m->status = BLK_STS_OK;
+	m->mapped = mapped;
 	m->next = 0;
-	m->io = io;
-	INIT_LIST_HEAD(&m->starved);
+	m->wait.io = io;
+	m->wait.fn = vdisk_multiply_more;
 	io->at = n;
-	vdisk_multiply_more(io, n);
+	vdisk_charge(io->bio);
+	vdisk_multiply_more(io);
+}
+
+static struct vdisk_pool *vdisk_pool_create(struct vdisk_stack *s)
+{
+	struct vdisk_pool *pool = kzalloc(sizeof(*pool), GFP_KERNEL);
+
+	if (!pool)
+		return NULL;
+	spin_lock_init(&pool->lock);
+	INIT_LIST_HEAD(&pool->waiting);
+	if (!mempool_init_kmalloc_pool(&pool->ios, VDISK_POOL_SIZE,
+				       s->io_size + sizeof(struct bio)))
+		return pool;
+	kfree(pool);
+	return NULL;
+}
+
+static void vdisk_pool_destroy(struct vdisk_pool *pool)
+{
+	if (!pool)
+		return;
+	mempool_exit(&pool->ios);
+	kfree(pool);
 }
 
 /**
- * vdisk_pool_init - give a node bios of its own
+ * vdisk_pools_create - give a node the pools it needs
  * @n: the node; its stack's per-bio layout is final
  *
  * Context: Process context, may sleep.
- * Return: 0 or -errno.
+ * Return: 0 or -ENOMEM; vdisk_pools_destroy() takes what there is.
  */
-int vdisk_pool_init(struct vdisk_node *n)
+int vdisk_pools_create(struct vdisk_node *n)
 {
-	int r;
-
-	n->pool = kzalloc(sizeof(*n->pool), GFP_KERNEL);
-	if (!n->pool)
-		return -ENOMEM;
-	r = bioset_init(n->pool, VDISK_POOL_SIZE, n->stack->io_size, 0);
-	if (r) {
-		kfree(n->pool);
-		n->pool = NULL;
+	if (vdisk_multi_size(n)) {
+		n->pieces = vdisk_pool_create(n->stack);
+		if (!n->pieces)
+			return -ENOMEM;
 	}
-	return r;
+	if (n->ops->own_ios) {
+		n->own = vdisk_pool_create(n->stack);
+		if (!n->own)
+			return -ENOMEM;
+	}
+	return 0;
 }
 
 /**
- * vdisk_pool_exit - undo vdisk_pool_init(), if it was
+ * vdisk_pools_destroy - undo vdisk_pools_create(), as far as it got
  * @n: the node; none of its bios is in flight
  *
  * Context: Process context.
  */
-void vdisk_pool_exit(struct vdisk_node *n)
+void vdisk_pools_destroy(struct vdisk_node *n)
 {
-	if (!n->pool)
-		return;
-	bioset_exit(n->pool);
-	kfree(n->pool);
-	n->pool = NULL;
+	vdisk_pool_destroy(n->pieces);
+	vdisk_pool_destroy(n->own);
 }

@@ -41,40 +41,57 @@ struct vdisk_object {
 	char data[] __aligned(8);
 };
 
-/* Guards the list and everything in the objects but their data. */
+/*
+ * Guards the list and everything in the objects but their data. Nothing is
+ * allocated or freed under it: ->resume takes it, and reclaim may wait for that.
+ */
 static DEFINE_MUTEX(vdisk_objects_lock);
 static LIST_HEAD(vdisk_objects);
 
-static char *vdisk_object_key(struct vdisk_node *n, const char *name)
+static void vdisk_object_free(struct vdisk_object *obj)
 {
-	char buf[VDISK_ERROR_MAX];
-	struct vdisk_out out = { buf, 0, sizeof(buf) };
-
-	if (name)
-		return kstrdup(name, GFP_KERNEL);
-	if (n->label)
-		return kstrdup(n->label, GFP_KERNEL);
-	buf[0] = '\0';
-	vdisk_emit(&out, "/");	/* no label begins like this */
-	vdisk_print_path(n, &out);
-	return kstrdup(buf, GFP_KERNEL);
+	obj->free(obj->data);
+	kfree(obj->key);
+	kfree(obj);
 }
 
-static struct vdisk_object *__vdisk_object_find(struct vdisk_node *n,
-						const char *name,
-						const char *key)
+static struct vdisk_object *vdisk_object_alloc(struct vdisk_node *n,
+					       const char *name, size_t size)
 {
 	const struct dm_target *ti = n->stack->ti;
+	char path[VDISK_PATH_MAX] = "";
+	struct vdisk_out out = { path, 0, sizeof(path) };
+	struct vdisk_object *obj;
+
+	obj = kzalloc(struct_size(obj, data, size), GFP_KERNEL);
+	if (!obj)
+		return NULL;
+	vdisk_emit(&out, "/");	/* no label begins like this */
+	vdisk_print_path(n, &out);
+	obj->key = kstrdup(name ?: n->label ?: path, GFP_KERNEL);
+	if (!obj->key) {
+		kfree(obj);
+		return NULL;
+	}
+	obj->type = n->type;
+	obj->refs = 1;
+	if (!name) {
+		obj->md = dm_table_get_md(ti->table);
+		obj->begin = ti->begin;
+	}
+	return obj;
+}
+
+/* The object in the list that stands for the same as @like. */
+static struct vdisk_object *__vdisk_object_find(const struct vdisk_object *like)
+{
 	struct vdisk_object *obj;
 
 	lockdep_assert_held(&vdisk_objects_lock);
-	list_for_each_entry(obj, &vdisk_objects, list) {
-		if (obj->type != n->type || strcmp(obj->key, key))
-			continue;
-		if (name ? !obj->md : obj->md == dm_table_get_md(ti->table) &&
-				      obj->begin == ti->begin)
+	list_for_each_entry(obj, &vdisk_objects, list)
+		if (obj->type == like->type && obj->md == like->md &&
+		    obj->begin == like->begin && !strcmp(obj->key, like->key))
 			return obj;
-	}
 	return NULL;
 }
 
@@ -83,7 +100,7 @@ static struct vdisk_object *__vdisk_object_find(struct vdisk_node *n,
  * @n: the node; one object per node
  * @name: its name, or NULL for an object of the mapped device
  * @size: bytes of data, zeroed when it is made
- * @init: prepares data that was just made; may fail
+ * @init: prepares new data; cannot fail
  * @free: frees what the data owns
  *
  * Context: Process context, may sleep.
@@ -93,50 +110,37 @@ struct vdisk_object *vdisk_object_get(struct vdisk_node *n, const char *name,
 				      size_t size, void (*init)(void *data),
 				      void (*free)(void *data))
 {
-	struct vdisk_object *obj;
-	char *key;
+	struct vdisk_object *obj, *new;
 
-	key = vdisk_object_key(n, name);
-	if (!key)
+	new = vdisk_object_alloc(n, name, size);
+	if (!new)
 		return ERR_PTR(-ENOMEM);
+	new->free = free;
+	init(new->data);
 
 	mutex_lock(&vdisk_objects_lock);
-	obj = __vdisk_object_find(n, name, key);
+	obj = __vdisk_object_find(new);
 	if (obj) {
-		kfree(key);
 		obj->refs++;
-		goto out;
+	} else {
+		obj = new;
+		new = NULL;
+		list_add_tail(&obj->list, &vdisk_objects);
 	}
-	obj = kzalloc(struct_size(obj, data, size), GFP_KERNEL);
-	if (!obj) {
-		kfree(key);
-		obj = ERR_PTR(-ENOMEM);
-		goto out;
-	}
-	obj->type = n->type;
-	if (!name) {
-		obj->md = dm_table_get_md(n->stack->ti->table);
-		obj->begin = n->stack->ti->begin;
-	}
-	obj->key = key;
-	obj->refs = 1;
-	obj->free = free;
-	init(obj->data);
-	list_add_tail(&obj->list, &vdisk_objects);
-out:
 	mutex_unlock(&vdisk_objects_lock);
+	if (new)
+		vdisk_object_free(new);
 	return obj;
 }
 
-static void __vdisk_object_put(struct vdisk_object *obj)
+/* True if that was the last one: the caller frees the object, unlocked. */
+static bool __vdisk_object_put(struct vdisk_object *obj)
 {
 	lockdep_assert_held(&vdisk_objects_lock);
 	if (--obj->refs)
-		return;
+		return false;
 	list_del(&obj->list);
-	obj->free(obj->data);
-	kfree(obj->key);
-	kfree(obj);
+	return true;
 }
 
 /**
@@ -147,9 +151,13 @@ static void __vdisk_object_put(struct vdisk_object *obj)
  */
 void vdisk_object_put(struct vdisk_object *obj)
 {
+	bool last;
+
 	mutex_lock(&vdisk_objects_lock);
-	__vdisk_object_put(obj);
+	last = __vdisk_object_put(obj);
 	mutex_unlock(&vdisk_objects_lock);
+	if (last)
+		vdisk_object_free(obj);
 }
 
 /**
@@ -256,9 +264,9 @@ void vdisk_object_exit(void)
 {
 	struct vdisk_object *obj, *next;
 
-	mutex_lock(&vdisk_objects_lock);
-	list_for_each_entry_safe(obj, next, &vdisk_objects, list)
-		__vdisk_object_put(obj);
-	WARN_ON(!list_empty(&vdisk_objects));
-	mutex_unlock(&vdisk_objects_lock);
+	list_for_each_entry_safe(obj, next, &vdisk_objects, list) {
+		list_del(&obj->list);
+		WARN_ON_ONCE(!obj->kept || obj->refs != 1);
+		vdisk_object_free(obj);
+	}
 }

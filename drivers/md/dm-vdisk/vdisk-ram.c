@@ -2,11 +2,13 @@
 /*
  * ram: memory, taken page by page as it is written.
  *
- * Readers and writers of present pages take no lock: they find and copy under
- * rcu_read_lock(), and a discarded page is freed a grace period later. A write
- * that races with a discard of its page may be lost, as on any disk.
+ * Readers and writers of present pages take no lock, but a reference to the
+ * page: a discard that meets them drops it from the disk at once, and the last
+ * of them from memory. A write that races with a discard of its page may be
+ * lost, as on any disk.
  */
 #include <linux/highmem.h>
+#include <linux/mm.h>
 #include <linux/rcupdate.h>
 #include <linux/slab.h>
 #include <linux/xarray.h>
@@ -15,13 +17,13 @@
 
 /**
  * struct vdisk_ram - the memory; outlives tables as a vdisk_object
- * @pages: index is in units of PAGE_SIZE
- * @nr: pages present, or about to be
- * @max: most pages; set when the first table takes it
+ * @pages: index is in units of PAGE_SIZE; its lock guards @nr
+ * @nr: pages present
+ * @max: most pages; of the table that went live last
  */
 struct vdisk_ram {
 	struct xarray pages;
-	atomic_long_t nr;
+	unsigned long nr;
 	unsigned long max;
 };
 
@@ -43,9 +45,8 @@ static void vdisk_ram_free(void *data)
 	struct page *page;
 	unsigned long index;
 
-	/* Discarded pages are their grace period's to free. */
 	xa_for_each(&ram->pages, index, page) {
-		__free_page(page);
+		put_page(page);
 		cond_resched();
 	}
 	xa_destroy(&ram->pages);
@@ -53,31 +54,14 @@ static void vdisk_ram_free(void *data)
 
 static int vdisk_ram_ctr(struct vdisk_node *n)
 {
-	unsigned long max = ULONG_MAX;
 	struct vdisk_object *obj;
-	struct vdisk_ram *ram;
 
-	if (n->val[RAM_MAX].set)
-		max = n->val[RAM_MAX].num >> PAGE_SECTORS_SHIFT;
-	if (!max)
-		return vdisk_fail(n, -EINVAL, "max: less than a page, %u sectors",
-				  PAGE_SECTORS);
-	obj = vdisk_object_get(n, n->val[RAM_NAME].str, sizeof(*ram),
+	obj = vdisk_object_get(n, n->val[RAM_NAME].str, sizeof(struct vdisk_ram),
 			       vdisk_ram_init, vdisk_ram_free);
 	if (IS_ERR(obj))
 		return vdisk_fail(n, PTR_ERR(obj), "out of memory");
-	ram = vdisk_object_data(obj);
-
-	/* Tables of one device may change it; those of a named one must agree. */
-	if (n->val[RAM_NAME].set && cmpxchg(&ram->max, 0, max) &&
-	    READ_ONCE(ram->max) != max) {
-		vdisk_fail(n, -EBUSY, "max: '%s' was made with %lu pages, not %lu",
-			   n->val[RAM_NAME].str, ram->max, max);
-		vdisk_object_put(obj);
-		return -EBUSY;
-	}
 	n->object = obj;
-	n->priv = ram;
+	n->priv = vdisk_object_data(obj);
 	return 0;
 }
 
@@ -86,13 +70,15 @@ static void vdisk_ram_dtr(struct vdisk_node *n)
 	vdisk_object_put(n->object);
 }
 
-static void vdisk_ram_resume(struct vdisk_node *n)
+/* What is there already stays, even if it is more than the new limit. */
+static int vdisk_ram_preresume(struct vdisk_node *n)
 {
 	unsigned long max = ULONG_MAX;
 
 	if (n->val[RAM_MAX].set)
 		max = n->val[RAM_MAX].num >> PAGE_SECTORS_SHIFT;
 	WRITE_ONCE(vdisk_ram(n)->max, max);
+	return 0;
 }
 
 static sector_t vdisk_ram_length(const struct vdisk_node *n)
@@ -102,9 +88,27 @@ static sector_t vdisk_ram_length(const struct vdisk_node *n)
 
 static void vdisk_ram_limits(struct vdisk_node *n, struct queue_limits *lim)
 {
-	vdisk_limits_memory(lim);
+	vdisk_limits_unpolled(lim);
 	vdisk_limits_discard(lim, UINT_MAX >> SECTOR_SHIFT, PAGE_SIZE);
 	lim->max_write_zeroes_sectors = UINT_MAX >> SECTOR_SHIFT;
+}
+
+/* The page of a sector with a reference, or NULL. */
+static struct page *vdisk_ram_get(struct vdisk_ram *ram, unsigned long index)
+{
+	struct page *page;
+
+	rcu_read_lock();
+	while ((page = xa_load(&ram->pages, index))) {
+		if (!get_page_unless_zero(page))
+			continue;
+		/* It may have been freed and be somebody else's by now. */
+		if (page == xa_load(&ram->pages, index))
+			break;
+		put_page(page);
+	}
+	rcu_read_unlock();
+	return page;
 }
 
 /*
@@ -116,23 +120,28 @@ static blk_status_t vdisk_ram_add(struct vdisk_ram *ram, unsigned long index,
 {
 	gfp_t gfp = nowait ? GFP_NOWAIT | __GFP_NOWARN : GFP_NOIO;
 	blk_status_t status = BLK_STS_OK;
-	struct page *page;
-	int r;
+	struct page *page, *old;
 
-	if (atomic_long_inc_return(&ram->nr) > READ_ONCE(ram->max)) {
-		atomic_long_dec(&ram->nr);
-		return BLK_STS_NOSPC;
-	}
 	page = alloc_page(gfp | __GFP_ZERO | __GFP_HIGHMEM);
-	r = page ? xa_insert(&ram->pages, index, page, gfp) : -ENOMEM;
-	if (!r)
-		return BLK_STS_OK;
+	if (!page)
+		return nowait ? BLK_STS_AGAIN : BLK_STS_RESOURCE;
 
-	if (r != -EBUSY)
-		status = nowait ? BLK_STS_AGAIN : BLK_STS_RESOURCE;
+	xa_lock(&ram->pages);
+	/* The limit is exact unless the insertion has to wait for memory. */
+	if (!xa_load(&ram->pages, index) && ram->nr >= READ_ONCE(ram->max)) {
+		status = BLK_STS_NOSPC;
+	} else {
+		old = __xa_cmpxchg(&ram->pages, index, NULL, page, gfp);
+		if (xa_is_err(old)) {
+			status = nowait ? BLK_STS_AGAIN : BLK_STS_RESOURCE;
+		} else if (!old) {
+			WRITE_ONCE(ram->nr, ram->nr + 1);
+			page = NULL;
+		}
+	}
+	xa_unlock(&ram->pages);
 	if (page)
-		__free_page(page);
-	atomic_long_dec(&ram->nr);
+		put_page(page);
 	return status;
 }
 
@@ -144,20 +153,20 @@ static bool vdisk_ram_copy(struct vdisk_ram *ram, sector_t sector,
 	struct page *page;
 	void *mem;
 
-	rcu_read_lock();
-	page = xa_load(&ram->pages, sector >> PAGE_SECTORS_SHIFT);
-	if (page) {
-		mem = kmap_local_page(page);
-		if (write)
-			memcpy_from_bvec(mem + offset, bv);
-		else
-			memcpy_to_bvec(bv, mem + offset);
-		kunmap_local(mem);
-	} else if (!write) {
-		memzero_bvec(bv);
+	page = vdisk_ram_get(ram, sector >> PAGE_SECTORS_SHIFT);
+	if (!page) {
+		if (!write)
+			memzero_bvec(bv);
+		return !write;
 	}
-	rcu_read_unlock();
-	return page || !write;
+	mem = kmap_local_page(page);
+	if (write)
+		memcpy_from_bvec(mem + offset, bv);
+	else
+		memcpy_to_bvec(bv, mem + offset);
+	kunmap_local(mem);
+	put_page(page);
+	return true;
 }
 
 static blk_status_t vdisk_ram_rw(struct vdisk_ram *ram, struct bio *bio)
@@ -185,11 +194,6 @@ static blk_status_t vdisk_ram_rw(struct vdisk_ram *ram, struct bio *bio)
 	return BLK_STS_OK;
 }
 
-static void vdisk_ram_free_page(struct rcu_head *head)
-{
-	__free_page(container_of(head, struct page, rcu_head));
-}
-
 /* Whole pages go; what is left at the edges is zeroed if it has to be. */
 static void vdisk_ram_discard(struct vdisk_ram *ram, sector_t sector,
 			      sector_t nr, bool zero)
@@ -201,11 +205,13 @@ static void vdisk_ram_discard(struct vdisk_ram *ram, sector_t sector,
 
 	if (first < end)
 		xa_for_each_range(&ram->pages, index, page, first, end - 1) {
-			page = xa_erase(&ram->pages, index);
-			if (!page)
-				continue;
-			atomic_long_dec(&ram->nr);
-			call_rcu(&page->rcu_head, vdisk_ram_free_page);
+			xa_lock(&ram->pages);
+			page = __xa_erase(&ram->pages, index);
+			if (page)
+				WRITE_ONCE(ram->nr, ram->nr - 1);
+			xa_unlock(&ram->pages);
+			if (page)
+				put_page(page);
 			cond_resched();
 		}
 	if (!zero)
@@ -219,12 +225,12 @@ static void vdisk_ram_discard(struct vdisk_ram *ram, sector_t sector,
 		if (index >= first && index < end) {
 			len = ((sector_t)end << PAGE_SECTORS_SHIFT) - sector;
 		} else {
-			rcu_read_lock();
-			page = xa_load(&ram->pages, index);
-			if (page)
+			page = vdisk_ram_get(ram, index);
+			if (page) {
 				memzero_page(page, offset << SECTOR_SHIFT,
 					     len << SECTOR_SHIFT);
-			rcu_read_unlock();
+				put_page(page);
+			}
 		}
 		sector += len;
 		nr -= len;
@@ -261,7 +267,7 @@ static enum vdisk_map vdisk_ram_map(struct vdisk_node *n, struct vdisk_io *io)
 static void vdisk_ram_status(struct vdisk_node *n, struct vdisk_out *out)
 {
 	vdisk_emit(out, " used=%lu",
-		   atomic_long_read(&vdisk_ram(n)->nr) << PAGE_SECTORS_SHIFT);
+		   READ_ONCE(vdisk_ram(n)->nr) << PAGE_SECTORS_SHIFT);
 }
 
 /* forget: a named one goes with its last table after all */
@@ -279,7 +285,7 @@ static int vdisk_ram_message(struct vdisk_node *n, unsigned int argc,
 const struct vdisk_ops vdisk_ram_ops = {
 	.ctr = vdisk_ram_ctr,
 	.dtr = vdisk_ram_dtr,
-	.resume = vdisk_ram_resume,
+	.preresume = vdisk_ram_preresume,
 	.length = vdisk_ram_length,
 	.limits = vdisk_ram_limits,
 	.map = vdisk_ram_map,

@@ -18,7 +18,7 @@ static void vdisk_watch(struct work_struct *work)
 {
 	struct vdisk_stack *s = container_of(to_delayed_work(work),
 					     struct vdisk_stack, watch);
-	bool changed = false;
+	bool changed = false, any = false;
 	unsigned int i;
 
 	for (i = 0; i < s->nr_nodes; i++) {
@@ -27,6 +27,7 @@ static void vdisk_watch(struct work_struct *work)
 
 		if (!n->ops->size)
 			continue;
+		any = true;
 		size = n->ops->size(n);
 		if (size == n->seen_size)
 			continue;
@@ -38,7 +39,8 @@ static void vdisk_watch(struct work_struct *work)
 	}
 	if (changed)
 		dm_table_event(s->ti->table);
-	schedule_delayed_work(&s->watch, VDISK_WATCH_PERIOD);
+	if (any)
+		schedule_delayed_work(&s->watch, VDISK_WATCH_PERIOD);
 }
 
 static struct vdisk_stack *vdisk_stack_alloc(struct dm_target *ti)
@@ -75,6 +77,8 @@ static void vdisk_node_limits(struct vdisk_node *n)
 		vdisk_limits_discard(&n->lim, 0, 0);
 	if (!erase)
 		n->lim.max_secure_erase_sectors = 0;
+	if (n->ops->defers)
+		vdisk_limits_unpolled(&n->lim);
 	if (n->ops->limits)
 		n->ops->limits(n, &n->lim);
 }
@@ -219,10 +223,8 @@ static int vdisk_make_pools(struct vdisk_stack *s)
 	for (i = 0; i < s->nr_nodes; i++) {
 		struct vdisk_node *n = s->nodes[i];
 
-		defers |= n->ops->defers || vdisk_multi_size(n);
-		if (!vdisk_multi_size(n))
-			continue;
-		r = vdisk_pool_init(n);
+		defers |= n->ops->defers || n->ops->own_ios || vdisk_multi_size(n);
+		r = vdisk_pools_create(n);
 		if (r)
 			return vdisk_fail(n, r, "out of memory");
 	}
@@ -234,22 +236,12 @@ static int vdisk_make_pools(struct vdisk_stack *s)
 	return s->wq ? 0 : vdisk_fail(s->nodes[0], -ENOMEM, "out of memory");
 }
 
-static bool vdisk_all_devices(const struct vdisk_stack *s)
-{
-	unsigned int i;
-
-	for (i = 0; i < s->nr_leaves; i++)
-		if (!s->leaves[i]->ops->remaps)
-			return false;
-	return true;
-}
-
 /* What dm core may send and how often. */
 static void vdisk_set_target(struct vdisk_stack *s)
 {
 	struct vdisk_node *root = s->nodes[0];
 	struct dm_target *ti = s->ti;
-	unsigned int copies = s->remaps ? s->nr_leaves : 1;
+	unsigned int copies = s->copies ? s->nr_leaves : 1;
 
 	ti->private = s;
 	ti->num_flush_bios = s->remaps ? s->nr_flushes : 1;
@@ -258,12 +250,6 @@ static void vdisk_set_target(struct vdisk_stack *s)
 	ti->num_write_zeroes_bios = copies;
 	ti->per_io_data_size = s->remaps ? sizeof(struct vdisk_node *) :
 					   s->io_size;
-	/*
-	 * A bio that a worker submits is accounted, and charged to its cgroup,
-	 * by dm_submit_bio_remap(). A leaf that answers by itself never calls
-	 * that: with one, dm core accounts when map() returns.
-	 */
-	ti->accounts_remapped_io = s->wq && vdisk_all_devices(s);
 	/* dm core cuts at chunks cheaper than we can by partial acceptance. */
 	if (root->ops == &vdisk_striped_ops)
 		ti->max_io_len = root->val[STRIPED_CHUNK].num;
@@ -307,8 +293,12 @@ int vdisk_stack_ctr(struct dm_target *ti, unsigned int argc, char **argv,
 		goto bad;
 
 	s->remaps = true;
-	for (i = 0; i < s->nr_nodes; i++)
+	for (i = 0; i < s->nr_nodes; i++) {
 		s->remaps &= s->nodes[i]->ops->remaps;
+		s->copies |= s->nodes[i]->ops->interleaves &&
+			     s->nodes[i]->nr_children > 1;
+	}
+	s->copies &= s->remaps;
 	r = vdisk_find_leaves(s);
 	if (r)
 		goto bad;
@@ -347,7 +337,7 @@ void vdisk_stack_dtr(struct vdisk_stack *s)
 	for (i = 0; i < s->nr_nodes; i++) {
 		struct vdisk_node *n = s->nodes[i];
 
-		vdisk_pool_exit(n);
+		vdisk_pools_destroy(n);
 		if (n->built && n->ops->dtr)
 			n->ops->dtr(n);
 		free_percpu(n->count);

@@ -152,5 +152,6 @@ const struct vdisk_ops vdisk_striped_ops = {
 	.limits = vdisk_striped_limits,
 	.route = vdisk_striped_route,
 	.range = vdisk_striped_range,
+	.interleaves = true,
 	.remaps = true,
 };

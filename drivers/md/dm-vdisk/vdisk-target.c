@@ -5,6 +5,7 @@
 #include <crypto/sha2.h>
 #include <linux/atomic.h>
 #include <linux/module.h>
+#include <linux/sizes.h>
 #include <linux/slab.h>
 
 #include "vdisk.h"
@@ -23,10 +24,17 @@ static atomic_t vdisk_error_next;
 
 static int vdisk_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 {
-	unsigned int slot = atomic_inc_return(&vdisk_error_next);
+	char error[VDISK_ERROR_MAX];
+	unsigned int slot;
+	int r;
 
-	ti->error = vdisk_errors[slot % VDISK_ERROR_SLOTS];
-	return vdisk_stack_ctr(ti, argc, argv, ti->error);
+	r = vdisk_stack_ctr(ti, argc, argv, error);
+	if (!r)
+		return 0;
+	slot = atomic_inc_return(&vdisk_error_next) % VDISK_ERROR_SLOTS;
+	strscpy(vdisk_errors[slot], error, VDISK_ERROR_MAX);
+	ti->error = vdisk_errors[slot];
+	return r;
 }
 
 static void vdisk_dtr(struct dm_target *ti)
@@ -65,6 +73,8 @@ static void vdisk_emit_count(struct vdisk_node *n, struct vdisk_out *out)
 
 	vdisk_count_sum(n, &c);
 	vdisk_emit(out, " len=%llu", n->len);
+	if (n->ops->size)
+		vdisk_emit(out, " size=%llu", n->ops->size(n));
 	vdisk_emit(out, " reads=%llu read_sectors=%llu",
 		   c.ios[VDISK_READ], c.sectors[VDISK_READ]);
 	vdisk_emit(out, " writes=%llu written_sectors=%llu",
@@ -88,10 +98,11 @@ static void vdisk_emit_ima(struct vdisk_out *out, const char *line)
  * (drivers/md/dm-ima.h); of a line longer than half of it, the digest stands.
  */
 #define VDISK_IMA_MAX	1024
+#define VDISK_LINE_MAX	SZ_64K
 
 static void vdisk_status_ima(struct vdisk_stack *s, struct vdisk_out *out)
 {
-	struct vdisk_out line = { .max = VDISK_MAX_NODES * VDISK_ERROR_MAX };
+	struct vdisk_out line = { .max = VDISK_LINE_MAX };
 	u8 digest[SHA256_DIGEST_SIZE];
 
 	line.buf = kvzalloc(line.max, GFP_NOIO);
@@ -142,7 +153,9 @@ static int vdisk_message(struct dm_target *ti, unsigned int argc, char **argv,
 	struct vdisk_node *n;
 	int r = -EINVAL;
 
+	result[0] = '\0';
 	mutex_lock(&s->message_lock);
+	strscpy(s->error, "refused", sizeof(s->error));
 	n = vdisk_find(s, argv[0]);
 	if (!n)
 		goto fail;
@@ -245,8 +258,6 @@ static void __exit vdisk_exit(void)
 {
 	dm_unregister_target(&vdisk_target);
 	vdisk_object_exit();
-	/* Discarded pages of ram are freed by our own RCU callbacks. */
-	rcu_barrier();
 }
 
 module_init(vdisk_init);

@@ -21,7 +21,7 @@ enum { TEST_PASS, TEST_WORK, TEST_TIMER, TEST_HOLD, TEST_READ, TEST_FAIL };
  * @lock: guards the fields below
  * @held: bios of mode:hold, by vdisk_test_io.held
  * @nr_held: how many
- * @holding: new bios are held
+ * @holding: new bios are held, until they are released
  * @requeue: a noflush suspend is under way
  */
 struct vdisk_test {
@@ -42,6 +42,7 @@ struct vdisk_test {
  * @io: the io
  * @timer: of mode:timer
  * @held: in the node's list of the same name
+ * @wait: of mode:read, for a bio of its own
  * @status: of the child, while the completion waits for the worker
  */
 struct vdisk_test_io {
@@ -49,6 +50,7 @@ struct vdisk_test_io {
 	struct vdisk_io *io;
 	struct delayed_work timer;
 	struct list_head held;
+	struct vdisk_wait wait;
 	blk_status_t status;
 };
 
@@ -138,7 +140,7 @@ static void vdisk_test_timer(struct work_struct *work)
 static void vdisk_test_read_done(struct vdisk_io *own, blk_status_t status)
 {
 	struct vdisk_io *io = own->owner;
-	struct vdisk_node *n = own->pool;
+	struct vdisk_node *n = io->at;
 
 	vdisk_io_free(own);
 	if (status)
@@ -147,17 +149,25 @@ static void vdisk_test_read_done(struct vdisk_io *own, blk_status_t status)
 		vdisk_defer(io, vdisk_test_go_on);
 }
 
+static enum vdisk_map vdisk_test_read(struct vdisk_node *n, struct vdisk_io *io);
+
+static void vdisk_test_read_again(struct vdisk_io *io)
+{
+	vdisk_test_read(io->at, io);
+}
+
 static enum vdisk_map vdisk_test_read(struct vdisk_node *n, struct vdisk_io *io)
 {
+	struct vdisk_test_io *st = vdisk_state(n, io);
 	struct vdisk_test *t = n->priv;
 	struct vdisk_io *own;
 	struct bio *bio;
 
 	if (!io->bio->bi_iter.bi_size)
 		return VDISK_DOWN;
-	own = vdisk_io_alloc(n, io);
+	own = vdisk_io_alloc(n, io, &st->wait, vdisk_test_read_again);
 	if (!own)
-		return VDISK_DOWN;
+		return VDISK_TAKEN;
 	bio = own->bio;
 	bio->bi_opf = REQ_OP_READ;
 	bio->bi_io_vec = &t->sink;
@@ -204,7 +214,7 @@ static void vdisk_test_release(struct vdisk_node *n, bool requeue)
 	list_splice_init(&t->held, &held);
 	t->nr_held = 0;
 	t->requeue = requeue;
-	t->holding = requeue;
+	t->holding &= requeue;
 	spin_unlock_irq(&t->lock);
 
 	list_for_each_entry_safe(st, next, &held, held) {
@@ -316,5 +326,6 @@ const struct vdisk_ops vdisk_test_ops = {
 	.message = vdisk_test_message,
 	.io_size = sizeof(struct vdisk_test_io),
 	.splits = true,
+	.own_ios = true,
 	.defers = true,
 };

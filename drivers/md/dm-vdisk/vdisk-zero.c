@@ -11,7 +11,7 @@ static sector_t vdisk_zero_length(const struct vdisk_node *n)
 
 static void vdisk_zero_limits(struct vdisk_node *n, struct queue_limits *lim)
 {
-	vdisk_limits_memory(lim);
+	vdisk_limits_unpolled(lim);
 	vdisk_limits_discard(lim, UINT_MAX >> SECTOR_SHIFT, SECTOR_SIZE);
 	lim->max_write_zeroes_sectors = UINT_MAX >> SECTOR_SHIFT;
 }

@@ -5,20 +5,20 @@
  *      bio of the guest
  *         |  dm core clones it once
  *         v
- *   vdisk_map()        one walk from root to leaf, one trim        target.c
+ *   vdisk_map()        one walk from root to leaf, one trim        vdisk-io.c
  *         |
  *     [ root ]         combinators: route() says which child and
- *      /    \          how much in one piece; map()/end() act      concat.c
- *  [node]  [node]      on the way down/up if they have to          striped.c
+ *      /    \          how much in one piece; map()/end() act      vdisk-concat.c
+ *  [node]  [node]      on the way down/up if they have to          vdisk-striped.c
  *     |       |
- *  [leaf]  [leaf]      block: sets bi_bdev. ram, zero: answer      block.c ram.c
+ *  [leaf]  [leaf]      block: sets bi_bdev. ram, zero: answer      vdisk-block.c
  *     |
  *     v  dm core submits the same clone
  *   device
  *
  * A stack that only remaps (every node routes or is a block leaf) does all of
  * this in one loop and owns nothing per bio but the leaf's address. Any other
- * stack keeps a struct vdisk_io per bio, and may multiply it (io.c).
+ * stack keeps a struct vdisk_io per bio, and may multiply it.
  *
  * Contexts: route() any, no sleep. map() process context, may sleep unless
  * REQ_NOWAIT. end() any, hardirq included. Everything else: process context.
@@ -39,9 +39,12 @@
 
 #define VDISK_UNBOUNDED		(~(sector_t)0)	/* natural length of ram, zero */
 #define VDISK_ERROR_MAX		256		/* bytes of a message to the user */
+#define VDISK_PATH_MAX		256	/* bytes of a node's path */
 
 struct vdisk_io;
 struct vdisk_node;
+struct vdisk_out;
+struct vdisk_pool;
 
 /* What map() says became of the bio. */
 enum vdisk_map {
@@ -90,12 +93,14 @@ struct vdisk_run {
  * @message: a verb and its words; adds its answer with vdisk_emit().
  *	Must not wait. Returns 0, 1 if it answered, or -errno after vdisk_fail().
  * @io_size: bytes of per-bio state, vdisk_state()
+ * @interleaves: neighbouring sectors lie in different children
  * @splits: a single-child node whose route() may cut data. It must not cut a
  *	run further that it has cut before.
- * @defers: some bio will need vdisk_defer(): give the stack a worker.
+ * @own_ios: it calls vdisk_io_alloc()
+ * @defers: some bio will need vdisk_defer(): give the stack a worker, and do not
+ *	let anybody poll.
  * @remaps: bios pass it without the node keeping anything of its own.
  */
-struct vdisk_out;
 struct vdisk_ops {
 	int (*ctr)(struct vdisk_node *n);
 	void (*dtr)(struct vdisk_node *n);
@@ -118,7 +123,9 @@ struct vdisk_ops {
 	int (*message)(struct vdisk_node *n, unsigned int argc, char **argv,
 		       struct vdisk_out *out);
 	unsigned int io_size;
+	bool interleaves;
 	bool splits;
+	bool own_ios;
 	bool defers;
 	bool remaps;
 };
@@ -163,9 +170,8 @@ enum { VDISK_READ, VDISK_WRITE, VDISK_FLUSH, VDISK_DISCARD };
  * @built: ctr succeeded, dtr is due
  * @io_offset: of the node's state from the io
  * @multi_offset: of the engine's state for multiplying at this node
- * @pool: bios that multiply others here, if it ever does so
- * @lock: guards @starved; taken with interrupts off, nothing inside it
- * @starved: ios that wait for a bio of @pool
+ * @pieces: bios that multiply others here, if it ever does so
+ * @own: bios of the node's own, if it has some
  */
 struct vdisk_node {
 	const struct vdisk_type *type;
@@ -183,9 +189,8 @@ struct vdisk_node {
 
 	unsigned int io_offset;
 	unsigned int multi_offset;
-	struct bio_set *pool;
-	spinlock_t lock;
-	struct list_head starved;
+	struct vdisk_pool *pieces;
+	struct vdisk_pool *own;
 
 	char *label;
 	bool built;
@@ -196,8 +201,13 @@ struct vdisk_node {
 
 /**
  * struct vdisk_stack - the tree of one table line
+ * @ti: the target
  * @remaps: bios are only remapped: one loop, no struct vdisk_io
- * @nodes: all nodes, each before its children; [0] is the root
+ * @copies: dm core sends a range op once for each leaf
+ * @drop_volatile: the line allows to lose what the live table has in memory
+ * @nr_nodes: how many @nodes
+ * @nr_leaves: how many @leaves
+ * @nr_flushes: how many @flushes
  * @leaves: the leaves a bio can reach, in the order of the line
  * @flushes: one leaf per distinct device, for flushes of a stack that remaps
  * @io_size: bytes of a struct vdisk_io with all states
@@ -206,10 +216,12 @@ struct vdisk_node {
  * @watch: looks at the sizes of the leaves
  * @message_lock: one message at a time; guards @error once the stack is built
  * @error: message to the user, written by vdisk_fail()
+ * @nodes: all nodes, each before its children; [0] is the root
  */
 struct vdisk_stack {
 	struct dm_target *ti;
 	bool remaps;
+	bool copies;
 	bool drop_volatile;
 	unsigned int nr_nodes;
 	unsigned int nr_leaves;
@@ -231,7 +243,7 @@ struct vdisk_stack {
  * @stop: completion unwinds up to, not into, this node (NULL: to the top)
  * @stack: the stack it runs through
  * @bio: dm's clone, or a bio of some node's pool
- * @pool: the node whose pool @bio is from; NULL for dm's clone
+ * @pool: where it is from; NULL for dm's clone
  * @done: own bios: called last, any context; frees it with vdisk_io_free()
  * @owner: own bios: the io it works for
  * @fn: what the worker runs
@@ -245,11 +257,18 @@ struct vdisk_io {
 	struct vdisk_node *stop;
 	struct vdisk_stack *stack;
 	struct bio *bio;
-	struct vdisk_node *pool;
+	struct vdisk_pool *pool;
 	struct vdisk_io *owner;
 	void (*done)(struct vdisk_io *io, blk_status_t status);
 	void (*fn)(struct vdisk_io *io);
 	struct work_struct work;
+};
+
+/* An io that waits for a bio of a pool, and goes on by @fn. */
+struct vdisk_wait {
+	struct list_head list;
+	struct vdisk_io *io;
+	void (*fn)(struct vdisk_io *io);
 };
 
 static inline void *vdisk_state(const struct vdisk_node *n, struct vdisk_io *io)
@@ -292,13 +311,15 @@ int vdisk_end_io(struct dm_target *ti, struct bio *bio, blk_status_t *status);
 void vdisk_defer(struct vdisk_io *io, void (*fn)(struct vdisk_io *io));
 void vdisk_go_on(struct vdisk_io *io, struct vdisk_node *n);
 void vdisk_end(struct vdisk_io *io, struct vdisk_node *n, blk_status_t status);
-struct vdisk_io *vdisk_io_alloc(struct vdisk_node *n, struct vdisk_io *owner);
+struct vdisk_io *vdisk_io_alloc(struct vdisk_node *n, struct vdisk_io *owner,
+				struct vdisk_wait *wait,
+				void (*fn)(struct vdisk_io *owner));
 void vdisk_io_submit(struct vdisk_io *io, struct vdisk_node *child,
 		     void (*done)(struct vdisk_io *io, blk_status_t status));
 void vdisk_io_free(struct vdisk_io *io);
 unsigned int vdisk_multi_size(const struct vdisk_node *n);
-int vdisk_pool_init(struct vdisk_node *n);
-void vdisk_pool_exit(struct vdisk_node *n);
+int vdisk_pools_create(struct vdisk_node *n);
+void vdisk_pools_destroy(struct vdisk_node *n);
 
 /* vdisk-face.c: what dm core sees of a stack that does not only remap */
 int vdisk_face_create(struct vdisk_stack *s);
