@@ -48,14 +48,18 @@ gone() {
 table() { dmsetup table "$VD$1" | cut -d ' ' -f 4-; }
 status() { dmsetup status "$VD$1" | cut -d ' ' -f 4-; }
 
-# counter DEVICE PATH_OF_TYPES... KEY: of the N-th node of a type: counter DEVICE TYPE N KEY
-counter() { status "$1" | awk -v type="$2" -v n="$3" -v key="$4" '{
+# counter DEVICE TYPE N KEY...: of the N-th node of a type
+counter() { status "$1" | awk -v type="$2" -v n="$3" -v keys="${*:4}" '{
+	nr_keys = split(keys, key, " ")
 	for (i = 1; i <= NF; i++) {
-		if ((i == 1 || $(i - 1) == "(") && $i == type)
-			seen++
-		if (seen == n && index($i, key "=") == 1 && !done++)
-			print substr($i, length(key) + 2)
+		if (i == 1 || $(i - 1) == "(")
+			here = $i == type && ++seen == n
+		for (k = 1; here && k <= nr_keys; k++)
+			if (index($i, key[k] "=") == 1)
+				value[k] = substr($i, length(key[k]) + 2)
 	}
+	for (k = 1; k <= nr_keys; k++)
+		printf "%s%s", (k > 1 ? " " : ""), value[k]
 }'; }
 
 sectors() { blockdev --getsz "$1"; }

@@ -1,5 +1,6 @@
 #!/bin/bash
 # INFO prints the tree with counters of each node, equal to the I/O that was done.
+# timeout: 300
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 
@@ -11,11 +12,8 @@ a=/dev/mapper/${VD}a
 
 # counts TYPE N READS SECTORS WRITES SECTORS DISCARDS SECTORS FLUSHES
 counts() {
-	local key values=''
-	for key in reads read_sectors writes written_sectors discards discarded_sectors flushes; do
-		values+="$(counter a "$1" "$2" "$key") "
-	done
-	is "$values" "${*:3} " "$what: $1 $2"
+	is "$(counter a "$1" "$2" reads read_sectors writes written_sectors discards discarded_sectors flushes)" \
+		"${*:3}" "$what: $1 $2"
 }
 
 for what in '' 'test ' 'test mode:work '; do

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Lengths: what a node has, what is asked of it, and multiples of blocks and chunks.
-# timeout: 120
+# timeout: 300
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 

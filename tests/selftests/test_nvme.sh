@@ -1,6 +1,7 @@
 #!/bin/bash
 # nvme: pinned by its identity, the wrong namespace is refused.
 # vm: --nvme 32M,eui64=0x0011223344556677 --nvme 32M --nvme 32M,lbs=4096 --nvme 32M,lbs=4096
+# timeout: 300
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 

@@ -1,5 +1,6 @@
 #!/bin/bash
 # Reservations and other ioctls reach a device through a stack that is that device, and no other stack.
+# timeout: 300
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 
