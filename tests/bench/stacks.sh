@@ -13,20 +13,20 @@ load_bench() {
 	modprobe null_blk nr_devices=0
 }
 
-# null_disk NUMBER bio|mq: /dev/nullb<NUMBER>, a device that answers at once and copies nothing. Fails without a trace if
-# the kernel has no such mode.
+# null_disk NUMBER bio|mq: /dev/nullb<NUMBER>, a device that answers at once and copies nothing. Fails if the kernel has no
+# such mode: newer ones take the other one instead, and only the attribute tells.
 null_disk() {
-	local dir=/sys/kernel/config/nullb/nullb$1 mode
-	case $2 in
-	bio) mode=0 ;;
-	mq) mode=2 ;;
-	esac
+	local dir=/sys/kernel/config/nullb/nullb$1 mode=2
+	[[ $2 != bio ]] || mode=0
 	mkdir "$dir"
 	echo "$((SECTORS >> 11))" >"$dir/size"
-	if ! {
-		echo "$mode" >"$dir/queue_mode" && echo 0 >"$dir/irqmode" && echo 0 >"$dir/memory_backed" &&
-			nproc >"$dir/submit_queues" && echo 1 >"$dir/power"
-	} 2>/dev/null; then
+	echo "$mode" >"$dir/queue_mode"
+	echo 0 >"$dir/irqmode"
+	echo 0 >"$dir/memory_backed"
+	nproc >"$dir/submit_queues"
+	echo 1 >"$dir/power"
+	if [[ $(<"$dir/queue_mode") != "$mode" ]]; then
+		echo 0 >"$dir/power"
 		rmdir "$dir"
 		return 1
 	fi
