@@ -20,7 +20,7 @@ lint:
 	tests/lint
 
 demo bench soak:
-	tests/$@/run
+	@tests/$@/run
 
 help:
 	@echo 'make [KDIR=DIR]                 build the modules for the running kernel, or the one built in DIR'

@@ -2,9 +2,9 @@
 # The packages of the host's own Debian that building and testing need.
 
 DEPS=(
-	qemu-system-x86 busybox-static cpio kmod dmsetup rsync xz-utils zstd       # guests
-	gcc make bc flex bison libelf-dev libssl-dev                               # kernels and modules
-	fio e2fsprogs xfsprogs shellcheck sparse                                   # tests
+	qemu-system-x86 qemu-utils busybox-static cpio kmod dmsetup rsync xz-utils zstd   # guests
+	gcc libc6-dev make bc flex bison libelf-dev libssl-dev pahole perl     # kernels and modules
+	fio e2fsprogs xfsprogs shellcheck sparse                              # tests
 )
 
 deps() {

@@ -13,7 +13,7 @@
 #include <linux/version.h>
 #include <linux/workqueue.h>
 
-#if __has_include(<linux/hex.h>)		/* 6.6 */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 6, 0)
 #include <linux/hex.h>
 #endif
 
@@ -181,9 +181,9 @@ static inline void vdisk_limits_discard(struct queue_limits *lim,
 
 /* prepare_ioctl may answer by itself since 6.16. */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 16, 0)
-#define VDISK_PREPARE_IOCTL_ARGS , unsigned int cmd, unsigned long arg, bool *forward
+#define VDISK_PREPARE_IOCTL_ARGS(bdev)	bdev, unsigned int cmd, unsigned long arg, bool *forward
 #else
-#define VDISK_PREPARE_IOCTL_ARGS
+#define VDISK_PREPARE_IOCTL_ARGS(bdev)	bdev
 #endif
 
 #ifndef DM_TARGET_ATOMIC_WRITES		/* 6.15 */

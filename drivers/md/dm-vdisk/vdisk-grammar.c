@@ -2,9 +2,9 @@
 /*
  * The grammar of a table line: words become a tree, a tree becomes words.
  *
- *	stack := node
- *	node  := type word* child*
  *	child := "(" node ")"
+ *	node  := type word* child*
+ *	stack := node
  *
  * The parser walks up and down by parent pointers, so a hostile line costs
  * heap, never stack; the bounds of vdisk-types.h hold for both.
@@ -27,8 +27,11 @@ static const struct vdisk_ops *const vdisk_all_ops[VDISK_NR_TYPES] = {
 #endif
 };
 
-/* How much of a user's word a message repeats. */
-#define WORD(w)		(int)min_t(size_t, strlen(w), 40), (w)
+/* How much of a user's word a message repeats, for %*pE. */
+static int vdisk_shown(const char *word)
+{
+	return min_t(size_t, strlen(word), 40);
+}
 
 /**
  * vdisk_emit - append to a bounded buffer
@@ -107,8 +110,9 @@ const struct vdisk_ops *vdisk_ops_of(const struct vdisk_type *type)
 
 static bool vdisk_is_name(const char *word)
 {
-	size_t len = strspn(word, "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-				  "abcdefghijklmnopqrstuvwxyz0123456789._-");
+	static const char allowed[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
+	size_t len = strspn(word, allowed);
 
 	return len && !word[len] && len <= VDISK_NAME_MAX;
 }
@@ -200,7 +204,7 @@ static int vdisk_read_value(struct vdisk_node *n, unsigned int arg,
 		r = vdisk_read_number(word, a->kind == VDISK_TIME, &val->num);
 		if (r == -EINVAL)
 			return vdisk_fail(n, r, "%s: '%*pE' is not %s", a->name,
-					  WORD(word), a->kind == VDISK_TIME ?
+					  vdisk_shown(word), word, a->kind == VDISK_TIME ?
 					  "a time (us, ms or s)" :
 					  "a number of sectors");
 		if (r || val->num < a->min || val->num > a->max)
@@ -212,18 +216,18 @@ static int vdisk_read_value(struct vdisk_node *n, unsigned int arg,
 		if (*word != '/' && !vdisk_is_devt(word))
 			return vdisk_fail(n, -EINVAL,
 					  "%s: '%*pE' is no absolute path and no major:minor",
-					  a->name, WORD(word));
+					  a->name, vdisk_shown(word), word);
 		break;
 	case VDISK_NAME:
 		if (!vdisk_is_name(word))
 			return vdisk_fail(n, -EINVAL,
 					  "%s: '%*pE' is not 1 to %u of A-Z a-z 0-9 . _ -",
-					  a->name, WORD(word), VDISK_NAME_MAX);
+					  a->name, vdisk_shown(word), word, VDISK_NAME_MAX);
 		break;
 	case VDISK_CHOICE:
 		if (!vdisk_is_choice(word, a->help))
 			return vdisk_fail(n, -EINVAL, "%s: '%*pE' is not one of %s",
-					  a->name, WORD(word), a->help);
+					  a->name, vdisk_shown(word), word, a->help);
 		break;
 	case VDISK_HEX:
 		val->str = kzalloc(2 * a->max + 1, GFP_KERNEL);
@@ -250,7 +254,7 @@ static int vdisk_read_label(struct vdisk_node *n, const char *word)
 	if (!vdisk_is_name(word))
 		return vdisk_fail(n, -EINVAL,
 				  "label: '%*pE' is not 1 to %u of A-Z a-z 0-9 . _ -",
-				  WORD(word), VDISK_NAME_MAX);
+				  vdisk_shown(word), word, VDISK_NAME_MAX);
 	for (i = 0; i < VDISK_NR_TYPES; i++)
 		if (!strcmp(vdisk_types[i].name, word))
 			return vdisk_fail(n, -EINVAL,
@@ -296,7 +300,7 @@ static int vdisk_read_word(struct vdisk_node *n, unsigned int pos,
 		if (a[i].kind != VDISK_FLAG && word[len] == ':')
 			return vdisk_read_value(n, i, word + len + 1);
 	}
-	return vdisk_fail(n, -EINVAL, "'%*pE': unknown %s", WORD(word),
+	return vdisk_fail(n, -EINVAL, "'%*pE': unknown %s", vdisk_shown(word), word,
 			  colon ? "option" : "word");
 }
 
@@ -337,7 +341,7 @@ static int vdisk_new_node(struct vdisk_stack *s, struct vdisk_node *parent,
 		struct vdisk_out out = { s->error, 0, VDISK_ERROR_MAX };
 		unsigned int i;
 
-		vdisk_emit(&out, "'%*pE' is no node type; there are", WORD(word));
+		vdisk_emit(&out, "'%*pE' is no node type; there are", vdisk_shown(word), word);
 		for (i = 0; i < VDISK_NR_TYPES; i++)
 			vdisk_emit(&out, " %s", vdisk_types[i].name);
 		return -EINVAL;
@@ -414,7 +418,7 @@ int vdisk_parse(struct vdisk_stack *s, unsigned int argc, char **argv)
 		} else if (!n) {
 			return vdisk_fail(s->nodes[0], -EINVAL,
 					  "'%*pE' behind the end of the stack",
-					  WORD(word));
+					  vdisk_shown(word), word);
 		} else if (!strcmp(word, "(")) {
 			if (!n->type->max_children)
 				return vdisk_fail(n, -EINVAL, "takes no children");
@@ -431,7 +435,7 @@ int vdisk_parse(struct vdisk_stack *s, unsigned int argc, char **argv)
 		} else if (after_child) {
 			return vdisk_fail(n, -EINVAL,
 					  "'%*pE' behind a child: words and options come first",
-					  WORD(word));
+					  vdisk_shown(word), word);
 		} else {
 			r = vdisk_read_word(n, pos++, word);
 			if (r)
@@ -569,7 +573,7 @@ struct vdisk_node *vdisk_find(struct vdisk_stack *s, const char *word)
 		vdisk_emit(&out, "%u nodes are '%s', say a label; there are", nr, word);
 	else
 		vdisk_emit(&out, "no node has label or type '%*pE'; there are",
-			   WORD(word));
+			   vdisk_shown(word), word);
 	for (i = 0; i < s->nr_nodes; i++) {
 		const struct vdisk_node *n = s->nodes[i];
 

@@ -41,7 +41,7 @@
  */
 struct vdisk_pool {
 	mempool_t ios;
-	spinlock_t lock;
+	spinlock_t lock;	/* guards @waiting */
 	struct list_head waiting;
 };
 

@@ -215,8 +215,7 @@ static void vdisk_io_hints(struct dm_target *ti, struct queue_limits *lim)
  * remap, none does.
  */
 static int vdisk_prepare_ioctl(struct dm_target *ti,
-			       struct block_device **bdev
-			       VDISK_PREPARE_IOCTL_ARGS)
+			       VDISK_PREPARE_IOCTL_ARGS(struct block_device **bdev))
 {
 	struct vdisk_stack *s = ti->private;
 

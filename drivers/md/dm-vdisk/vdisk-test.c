@@ -29,7 +29,7 @@ struct vdisk_test {
 	sector_t piece;
 	atomic_t turn;
 	struct bio_vec sink;
-	spinlock_t lock;
+	spinlock_t lock;	/* guards what follows */
 	struct list_head held;
 	unsigned int nr_held;
 	bool holding;

@@ -232,7 +232,7 @@ struct vdisk_stack {
 	struct workqueue_struct *wq;
 	struct dm_dev *face;
 	struct delayed_work watch;
-	struct mutex message_lock;
+	struct mutex message_lock;	/* guards @error once built */
 	char error[VDISK_ERROR_MAX];
 	struct vdisk_node *nodes[VDISK_MAX_NODES];
 };
