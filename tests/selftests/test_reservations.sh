@@ -46,7 +46,10 @@ ok $? 'LIO gives two disks'
 d0=$(disk 0) d1=$(disk 1)
 registrations() { grep -ci 'key' "$target/core/rd_mcp_0/$VD$1/pr/res_pr_registered_i_pts"; }
 n=$(sectors "$d0")
-is "$(prioctl "$d0" register 0 0x11)" ok "the leaf has reservations"
+# The first commands of a new nexus may find a unit attention.
+leaf_registers() { [[ $(prioctl "$d0" register 0 0x11) == ok ]]; }
+wait_for 10 leaf_registers
+ok $? "the leaf has reservations"
 is "$(registrations 0)" 1 'and LIO tells of them'
 is "$(prioctl "$d0" register 0x11 0)" ok 'unregister'
 
