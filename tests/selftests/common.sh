@@ -59,7 +59,7 @@ counter() { status "$1" | awk -v type="$2" -v n="$3" -v keys="${*:4}" '{
 				value[k] = substr($i, length(key[k]) + 2)
 	}
 	for (k = 1; k <= nr_keys; k++)
-		printf "%s%s", (k > 1 ? " " : ""), value[k]
+		printf "%s%s", value[k], (k < nr_keys ? " " : "\n")
 }'; }
 
 sectors() { blockdev --getsz "$1"; }

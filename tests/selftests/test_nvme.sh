@@ -1,27 +1,81 @@
 #!/bin/bash
-# nvme: pinned by its identity, the wrong namespace is refused.
-# vm: --nvme 32M,eui64=0x0011223344556677 --nvme 32M --nvme 32M,lbs=4096 --nvme 32M,lbs=4096
+# nvme: pinned by its identity, the wrong namespace is refused. The kernel believes no identity of QEMU's own NVMe (a quirk),
+# so the namespaces come from the kernel's target, over null_blk and back through loop.
 # timeout: 300
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 
-need CONFIG_BLK_DEV_NVME CONFIG_BLK_DEV_NULL_BLK
+need CONFIG_NVME_TARGET_LOOP CONFIG_BLK_DEV_NULL_BLK
 load_vdisk
-scratch
-n0=/dev/nvme0n1 n1=/dev/nvme1n1
-null_disk 4 512
-refused 'nvme: eui: the namespace has 0011223344556677' "nvme $n0 eui:0011223344556678"
-refused 'nvme: nguid: the namespace has none' "nvme $n0 nguid:00112233445566770011223344556677"
-refused 'nvme: eui: the namespace has none' "nvme $n1 eui:0011223344556677"
-refused 'striped/1/nvme: eui: the namespace has none' "striped chunk:8 ( nvme $n0 ) ( nvme $n1 eui:0011223344556677 )"
-refused 'nvme: eui: the kernel tells it only of a namespace without nguid' \
-	"nvme $n0 eui:0011223344556677 nguid:00112233445566770011223344556677"
-refused "nvme: device: $(basename "$DISK") is no NVMe namespace" "nvme $DISK"
-refused "nvme: device: $(basename "$DISK") is no NVMe namespace" "nvme $DISK eui:0011223344556677"
-refusals
+modprobe nvmet
+modprobe nvme-loop
+target=/sys/kernel/config/nvmet
+port=$target/ports/1
+mkdir "$port"
+undo=("rmdir $port")
+echo loop >"$port/addr_trtype"
 
-run_ok 'the right one loads' vd a 65536 "nvme $n0 eui:00-11-22-33-44-55-66-77"
-is "$(table a)" "nvme $(devno "$n0") eui:0011223344556677" 'TABLE'
+# shellcheck disable=SC2317 # called at the end
+disconnect() {
+	local file
+	for file in /sys/class/nvme-fabrics/ctl/nvme*/delete_controller; do
+		echo 1 >"$file"
+	done
+}
+
+# namespace NAME [NGUID]: another controller with one namespace, $node
+namespace() {
+	local nqn=$VD$1 dir
+	dir=$target/subsystems/$nqn
+	null_disk 8 512 discard=1
+	mkdir "$dir" "$dir/namespaces/1"
+	echo 1 >"$dir/attr_allow_any_host"
+	echo "$DISK" >"$dir/namespaces/1/device_path"
+	[[ ! ${2-} ]] || echo "$2" >"$dir/namespaces/1/device_nguid"
+	echo 1 >"$dir/namespaces/1/enable"
+	ln -s "$dir" "$port/subsystems/$nqn"
+	undo=("disconnect" "rm $port/subsystems/$nqn"
+		"echo 0 >$dir/namespaces/1/enable" "rmdir $dir/namespaces/1" "rmdir $dir" "${undo[@]}")
+	echo "transport=loop,nqn=$nqn" >/dev/nvme-fabrics
+	wait_for 20 node_of "$nqn"
+	node=$(node_of "$nqn")
+}
+
+# node_of NQN: its namespace's node
+node_of() {
+	local file dir
+	for file in /sys/class/nvme/nvme*/subsysnqn; do
+		[[ $(<"$file") == "$1" ]] || continue
+		dir=${file%/*}
+		for dir in /sys/block/"${dir##*/}"n*; do
+			[[ ! -b /dev/${dir##*/} ]] || { echo "/dev/${dir##*/}" && return; }
+		done
+	done
+	return 1
+}
+
+nguid=00112233445566778899aabbccddeeff
+namespace a 00112233-4455-6677-8899-aabbccddeeff
+a=$node
+namespace b
+b=$node
+ok "$([[ -b $a && -b $b && $a != "$b" ]]; echo $?)" "two namespaces, $a and $b"
+other=$(cat "/sys/block/${b##*/}/nguid" 2>/dev/null || echo none)
+comment "nguid of $b: $other"
+scratch
+refused "nvme: nguid: the namespace has $nguid" "nvme $a nguid:00112233445566778899aabbccddeefe"
+refused "striped/1/nvme: nguid: the namespace has $nguid" \
+	"striped chunk:8 ( nvme $a ) ( nvme $a nguid:ff112233445566778899aabbccddeeff )"
+refused 'nvme: eui: the namespace has none' "nvme $a eui:0011223344556677"
+refused 'nvme: eui: the kernel tells it only of a namespace without nguid' "nvme $a eui:0011223344556677 nguid:$nguid"
+refused "nvme: device: $(basename "$DISK") is no NVMe namespace" "nvme $DISK"
+refused "nvme: device: $(basename "$DISK") is no NVMe namespace" "nvme $DISK nguid:$nguid"
+refusals
+run_fails 'another namespace does not load' dmsetup load "$VD$scratch" --table "0 8192 vdisk nvme $b nguid:$nguid"
+
+run_ok 'the right one loads' vd a 16384 "nvme $a nguid:00112233-4455-6677-8899-AABBCCDDEEFF"
+is "$(table a)" "nvme $(devno "$a") nguid:$nguid" 'TABLE'
 verified 'data' -n 500 -d 4 -z 4 -f 2 --verify "/dev/mapper/${VD}a"
-run_ok 'without identity' reload a "0 65536 vdisk nvme $n1"
+run_ok 'without identity' reload a "0 16384 vdisk nvme $b"
+gone a scratch
 done_testing

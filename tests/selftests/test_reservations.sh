@@ -47,6 +47,7 @@ d0=$(disk 0) d1=$(disk 1)
 registrations() { grep -ci 'key' "$target/core/rd_mcp_0/$VD$1/pr/res_pr_registered_i_pts"; }
 n=$(sectors "$d0")
 # The first commands of a new nexus may find a unit attention.
+# shellcheck disable=SC2317 # called by wait_for
 leaf_registers() { [[ $(prioctl "$d0" register 0 0x11) == ok ]]; }
 wait_for 10 leaf_registers
 ok $? "the leaf has reservations"
