@@ -4,7 +4,7 @@
 DEPS=(
 	qemu-system-x86 qemu-utils busybox-static cpio kmod dmsetup rsync xz-utils zstd   # guests
 	gcc libc6-dev make bc flex bison libelf-dev libssl-dev pahole perl     # kernels and modules
-	fio e2fsprogs xfsprogs shellcheck sparse                              # tests
+	fio e2fsprogs xfsprogs cryptsetup-bin keyutils shellcheck sparse        # tests
 )
 
 deps() {
