@@ -52,7 +52,7 @@ static void check_routes(struct kunit *test, struct vdisk_node *n,
 	for (at = 0; at < m->len; at++)
 		for (nr = 1; at + nr <= m->len; nr += 1 + nr / 3) {
 			struct vdisk_run run = { at, nr };
-			struct vdisk_node *child = n->ops->route(n, &run);
+			struct vdisk_node *child = n->route(n, &run);
 
 			if (child->index == m->child[at] &&
 			    run.sector == m->sector[at] &&

@@ -8,11 +8,6 @@
 
 #include "vdisk.h"
 
-struct vdisk_block {
-	struct dm_dev *dev;
-	sector_t start;
-};
-
 /**
  * vdisk_block_dev - the device of a block or nvme leaf
  * @n: the leaf
@@ -21,35 +16,7 @@ struct vdisk_block {
  */
 struct dm_dev *vdisk_block_dev(const struct vdisk_node *n)
 {
-	const struct vdisk_block *b = n->priv;
-
-	return b->dev;
-}
-
-/**
- * vdisk_block_bdev - the block device of a block or nvme leaf
- * @n: the leaf
- *
- * Return: the block device, open as long as the node lives.
- */
-struct block_device *vdisk_block_bdev(const struct vdisk_node *n)
-{
-	const struct vdisk_block *b = n->priv;
-
-	return b->dev->bdev;
-}
-
-/**
- * vdisk_block_start - where a block or nvme leaf begins
- * @n: the leaf
- *
- * Return: sectors from the beginning of its device.
- */
-sector_t vdisk_block_start(const struct vdisk_node *n)
-{
-	const struct vdisk_block *b = n->priv;
-
-	return b->start;
+	return n->priv;
 }
 
 /* TABLE names the device by number: paths move, and fill the line. */
@@ -94,67 +61,56 @@ static int vdisk_block_check(struct vdisk_node *n, struct block_device *bdev)
 static int vdisk_block_ctr(struct vdisk_node *n)
 {
 	struct dm_target *ti = n->stack->ti;
-	struct vdisk_block *b;
+	struct dm_dev *dev;
 	int r;
 
-	b = kzalloc(sizeof(*b), GFP_KERNEL);
-	if (!b)
-		return vdisk_fail(n, -ENOMEM, "out of memory");
-	b->start = n->val[BLOCK_START].num;
 	r = dm_get_device(ti, n->val[BLOCK_DEVICE].str,
-			  dm_table_get_mode(ti->table), &b->dev);
+			  dm_table_get_mode(ti->table), &dev);
+	if (r)
+		return vdisk_fail(n, r, "device: cannot be opened (%pe)",
+				  ERR_PTR(r));
+	r = vdisk_block_check(n, dev->bdev);
+	if (!r)
+		r = vdisk_block_set_name(n, dev);
 	if (r) {
-		vdisk_fail(n, r, "device: cannot be opened (%pe)", ERR_PTR(r));
-		goto free;
+		dm_put_device(ti, dev);
+		return r;
 	}
-	r = vdisk_block_check(n, b->dev->bdev);
-	if (r)
-		goto put;
-	r = vdisk_block_set_name(n, b->dev);
-	if (r)
-		goto put;
-	n->priv = b;
+	n->priv = dev;
+	n->bdev = dev->bdev;
+	n->start = n->val[BLOCK_START].num;
 	return 0;
-
-put:
-	dm_put_device(ti, b->dev);
-free:
-	kfree(b);
-	return r;
 }
 
 static void vdisk_block_dtr(struct vdisk_node *n)
 {
-	struct vdisk_block *b = n->priv;
-
-	dm_put_device(n->stack->ti, b->dev);
-	kfree(b);
+	dm_put_device(n->stack->ti, n->priv);
 }
 
 static sector_t vdisk_block_length(const struct vdisk_node *n)
 {
-	sector_t size = bdev_nr_sectors(vdisk_block_bdev(n));
+	sector_t size = bdev_nr_sectors(n->bdev);
 
 	if (n->val[BLOCK_LEN].set)
 		return n->val[BLOCK_LEN].num;
 	/* It may have shrunk since it was checked. */
-	return size - min(size, vdisk_block_start(n));
+	return size - min(size, n->start);
 }
 
 static sector_t vdisk_block_size(const struct vdisk_node *n)
 {
-	return bdev_nr_sectors(vdisk_block_bdev(n));
+	return bdev_nr_sectors(n->bdev);
 }
 
 static void vdisk_block_limits(struct vdisk_node *n, struct queue_limits *lim)
 {
-	vdisk_limits_stack_bdev(lim, vdisk_block_bdev(n), vdisk_block_start(n));
+	vdisk_limits_stack_bdev(lim, n->bdev, n->start);
 }
 
 static enum vdisk_map vdisk_block_map(struct vdisk_node *n, struct vdisk_io *io)
 {
-	bio_set_dev(io->bio, vdisk_block_bdev(n));
-	io->bio->bi_iter.bi_sector += vdisk_block_start(n);
+	bio_set_dev(io->bio, n->bdev);
+	io->bio->bi_iter.bi_sector += n->start;
 	return VDISK_REMAPPED;
 }
 
@@ -175,7 +131,7 @@ const struct vdisk_ops vdisk_block_ops = {
  */
 static int vdisk_nvme_check(struct vdisk_node *n)
 {
-	struct gendisk *disk = vdisk_block_bdev(n)->bd_disk;
+	struct gendisk *disk = n->bdev->bd_disk;
 	unsigned int arg = n->val[NVME_NGUID].set ? NVME_NGUID : NVME_EUI;
 	const char *key = n->type->args[arg].name;
 	u8 want[16], id[16];

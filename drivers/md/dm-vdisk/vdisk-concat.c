@@ -86,12 +86,21 @@ static unsigned int vdisk_concat_find(const struct vdisk_concat *c,
 	return low;
 }
 
-static struct vdisk_node *vdisk_concat_route(struct vdisk_node *n,
-					     struct vdisk_run *run)
+/**
+ * vdisk_concat_route - concat's route()
+ * @n: the node
+ * @run: what is looked for, and what was found
+ *
+ * Context: Any context.
+ * Return: the child.
+ */
+struct vdisk_node *vdisk_concat_route(struct vdisk_node *n, struct vdisk_run *run)
 {
 	const struct vdisk_concat *c = n->priv;
-	unsigned int i = vdisk_concat_find(c, run->sector);
+	unsigned int i = 0;
 
+	if (run->sector >= c->end[0])
+		i = vdisk_concat_find(c, run->sector);
 	run->nr = min(run->nr, c->end[i] - run->sector);
 	if (i)
 		run->sector -= c->end[i - 1];

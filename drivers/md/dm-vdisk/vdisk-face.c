@@ -55,7 +55,7 @@ int vdisk_face_create(struct vdisk_stack *s)
 	for (i = 0; i < s->nr_leaves; i++)
 		if (s->leaves[i]->ops->remaps)
 			vdisk_face_inherit(disk,
-					   vdisk_block_bdev(s->leaves[i]));
+					   s->leaves[i]->bdev);
 	snprintf(disk->disk_name, sizeof(disk->disk_name), "vdisk-face");
 	disk->fops = &vdisk_face_fops;
 	disk->flags |= GENHD_FL_NO_PART;

@@ -363,6 +363,7 @@ static int vdisk_new_node(struct vdisk_stack *s, struct vdisk_node *parent,
 		return -ENOMEM;
 	n->type = type;
 	n->ops = vdisk_ops_of(type);
+	n->route = n->ops->route;
 	n->stack = s;
 	n->parent = parent;
 	s->nodes[s->nr_nodes++] = n;

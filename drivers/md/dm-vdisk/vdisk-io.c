@@ -2,7 +2,7 @@
 /*
  * The engine: how a bio walks down a stack and up again.
  *
- * A stack that only remaps needs one loop (vdisk_map_remap()) and keeps one
+ * A stack that only remaps needs one loop (vdisk_map_data()) and keeps one
  * pointer per bio, the leaf, for the error counters.
  *
  * Any other stack keeps a struct vdisk_io. Who owns the bio:
@@ -25,6 +25,7 @@
  */
 #include <linux/blk-cgroup.h>
 #include <linux/blk-integrity.h>
+#include <linux/indirect_call_wrapper.h>
 #include <linux/mempool.h>
 #include <linux/slab.h>
 
@@ -82,7 +83,7 @@ static struct vdisk_multi *vdisk_multi(struct vdisk_node *n, struct vdisk_io *io
  */
 unsigned int vdisk_multi_size(const struct vdisk_node *n)
 {
-	if (!n->ops->route || (n->nr_children < 2 && !n->ops->splits))
+	if (!n->route || (n->nr_children < 2 && !n->ops->splits))
 		return 0;
 	return ALIGN(sizeof(struct vdisk_multi), 8);
 }
@@ -112,16 +113,22 @@ static bool vdisk_is_flush(const struct bio *bio)
 
 static void vdisk_count_bio(struct vdisk_node *leaf, const struct bio *bio)
 {
-	unsigned int kind = VDISK_WRITE;
+	unsigned int kind = VDISK_DISCARD;
 
-	if (bio_op(bio) == REQ_OP_READ)
-		kind = VDISK_READ;
-	else if (vdisk_is_flush(bio))
+	if (vdisk_is_flush(bio))
 		kind = VDISK_FLUSH;
-	else if (bio_op(bio) != REQ_OP_WRITE)
-		kind = VDISK_DISCARD;
+	else if (vdisk_is_data(bio))
+		kind = bio_data_dir(bio);
 	this_cpu_inc(leaf->count->ios[kind]);
 	this_cpu_add(leaf->count->sectors[kind], bio_sectors(bio));
+}
+
+/* One of these per level of a stack: worth to be spared a retpoline. */
+static struct vdisk_node *vdisk_route(struct vdisk_node *n,
+				      struct vdisk_run *run)
+{
+	return INDIRECT_CALL_2(n->route, vdisk_concat_route,
+			       vdisk_striped_route, n, run);
 }
 
 /* Not errors of the device: read-ahead, a feature it lacks, "later, please". */
@@ -141,7 +148,7 @@ static bool vdisk_range(struct vdisk_node *n, unsigned int child,
 
 	if (n->ops->range)
 		return n->ops->range(n, child, run);
-	n->ops->route(n, run);
+	n->route(n, run);
 	run->nr = nr;
 	return true;
 }
@@ -172,9 +179,8 @@ static int vdisk_answer(struct bio *bio, blk_status_t status)
 static void vdisk_set_leaf(struct vdisk_node *leaf, struct bio *bio,
 			   sector_t sector)
 {
-	vdisk_count_bio(leaf, bio);
-	bio_set_dev(bio, vdisk_block_bdev(leaf));
-	bio->bi_iter.bi_sector = sector + vdisk_block_start(leaf);
+	bio_set_dev(bio, leaf->bdev);
+	bio->bi_iter.bi_sector = sector + leaf->start;
 }
 
 /* A copy of a range op for each leaf: this one takes its leaf's part. */
@@ -192,37 +198,55 @@ static int vdisk_map_copy(struct vdisk_node *leaf, struct bio *bio,
 			return vdisk_answer(bio, BLK_STS_OK);
 
 	bio->bi_iter.bi_size = to_bytes(run->nr);
+	vdisk_count_bio(leaf, bio);
 	vdisk_set_leaf(leaf, bio, run->sector);
 	return DM_MAPIO_REMAPPED;
 }
 
-static int vdisk_map_remap(struct vdisk_stack *s, struct bio *bio,
-			   struct vdisk_run *run)
+/* Data: the path that has to be short. */
+static int vdisk_map_data(struct vdisk_stack *s, struct bio *bio,
+			  struct vdisk_run *run)
 {
 	struct vdisk_node **at = dm_per_bio_data(bio, sizeof(*at));
 	struct vdisk_node *n = s->nodes[0];
+	unsigned int dir = bio_data_dir(bio);
 
-	if ((likely(vdisk_is_data(bio)) && likely(run->nr)) ||
-	    (vdisk_is_range(bio) && !s->copies)) {
-		while (n->ops->route)
-			n = n->ops->route(n, run);
-		*at = n;
-		if (unlikely(!vdisk_trim(bio, run->nr)))
-			return vdisk_answer(bio, BLK_STS_INVAL);
-		vdisk_set_leaf(n, bio, run->sector);
-		return DM_MAPIO_REMAPPED;
-	}
+	while (n->route)
+		n = vdisk_route(n, run);
+	*at = n;
+	if (unlikely(!vdisk_trim(bio, run->nr)))
+		return vdisk_answer(bio, BLK_STS_INVAL);
+	this_cpu_inc(n->count->ios[dir]);
+	this_cpu_add(n->count->sectors[dir], run->nr);
+	vdisk_set_leaf(n, bio, run->sector);
+	return DM_MAPIO_REMAPPED;
+}
+
+static noinline int vdisk_map_other(struct vdisk_stack *s, struct bio *bio,
+				    struct vdisk_run *run)
+{
+	struct vdisk_node **at = dm_per_bio_data(bio, sizeof(*at));
+	unsigned int copy = dm_bio_get_target_bio_nr(bio);
+
+	*at = s->nodes[0];
 	if (vdisk_is_flush(bio)) {
-		*at = s->flushes[dm_bio_get_target_bio_nr(bio)];
+		*at = s->flushes[copy];
+		vdisk_count_bio(*at, bio);
 		vdisk_set_leaf(*at, bio, 0);
 		return DM_MAPIO_REMAPPED;
 	}
-	if (vdisk_is_range(bio)) {
-		*at = s->leaves[dm_bio_get_target_bio_nr(bio)];
+	if (!vdisk_is_range(bio))
+		return vdisk_answer(bio, BLK_STS_NOTSUPP);
+	if (s->copies) {
+		*at = s->leaves[copy];
 		return vdisk_map_copy(*at, bio, run);
 	}
-	*at = n;
-	return vdisk_answer(bio, BLK_STS_NOTSUPP);
+	while ((*at)->route)
+		*at = vdisk_route(*at, run);
+	vdisk_trim(bio, run->nr);
+	vdisk_count_bio(*at, bio);
+	vdisk_set_leaf(*at, bio, run->sector);
+	return DM_MAPIO_REMAPPED;
 }
 
 /*
@@ -240,8 +264,8 @@ static void vdisk_charge(struct bio *bio)
 /* How much of the bio the whole way can serve as one piece. */
 static sector_t vdisk_span(struct vdisk_node *n, struct vdisk_run run)
 {
-	while (n->ops->route)
-		n = n->ops->route(n, &run);
+	while (n->route)
+		n = vdisk_route(n, &run);
 	return run.nr;
 }
 
@@ -275,10 +299,10 @@ static int vdisk_down(struct vdisk_io *io, struct vdisk_node *n,
 		struct vdisk_node *child = given;
 		enum vdisk_map r = VDISK_DOWN;
 
-		if (!child && n->ops->route) {
+		if (!child && n->route) {
 			run.sector = bio->bi_iter.bi_sector;
 			run.nr = bio_sectors(bio);
-			child = n->ops->route(n, &run);
+			child = n->route(n, &run);
 			if (vdisk_must_multiply(n, bio, &run)) {
 				vdisk_multiply(io, n, false);
 				return DM_MAPIO_SUBMITTED;
@@ -334,6 +358,28 @@ static bool vdisk_up(struct vdisk_io *io, blk_status_t *status)
 	return true;
 }
 
+static noinline int vdisk_map_io(struct vdisk_stack *s, struct bio *bio,
+				 struct vdisk_run run)
+{
+	struct vdisk_io *io = dm_per_bio_data(bio, s->io_size);
+
+	io->at = NULL;
+	io->stop = NULL;
+	io->stack = s;
+	io->bio = bio;
+	io->pool = NULL;
+	bio->bi_iter.bi_sector = run.sector;
+	if (vdisk_is_data(bio) && run.nr) {
+		if (!vdisk_trim(bio, vdisk_span(s->nodes[0], run)))
+			return vdisk_answer(bio, BLK_STS_INVAL);
+	} else if (vdisk_is_flush(bio)) {
+		bio->bi_iter.bi_sector = 0;	/* dm core's is not the target's */
+	} else if (!vdisk_is_range(bio)) {
+		return vdisk_answer(bio, BLK_STS_NOTSUPP);
+	}
+	return vdisk_down(io, s->nodes[0], NULL, run);
+}
+
 /**
  * vdisk_map - dm core's map
  * @ti: the target
@@ -350,27 +396,12 @@ int vdisk_map(struct dm_target *ti, struct bio *bio)
 		.sector = dm_target_offset(ti, bio->bi_iter.bi_sector),
 		.nr = bio_sectors(bio),
 	};
-	struct vdisk_io *io;
 
-	if (likely(s->remaps))
-		return vdisk_map_remap(s, bio, &run);
-
-	io = dm_per_bio_data(bio, s->io_size);
-	io->at = NULL;
-	io->stop = NULL;
-	io->stack = s;
-	io->bio = bio;
-	io->pool = NULL;
-	bio->bi_iter.bi_sector = run.sector;
-	if (vdisk_is_data(bio) && run.nr) {
-		if (!vdisk_trim(bio, vdisk_span(s->nodes[0], run)))
-			return vdisk_answer(bio, BLK_STS_INVAL);
-	} else if (vdisk_is_flush(bio)) {
-		bio->bi_iter.bi_sector = 0;	/* dm core's is not the target's */
-	} else if (!vdisk_is_range(bio)) {
-		return vdisk_answer(bio, BLK_STS_NOTSUPP);
-	}
-	return vdisk_down(io, s->nodes[0], NULL, run);
+	if (unlikely(!s->remaps))
+		return vdisk_map_io(s, bio, run);
+	if (unlikely(!vdisk_is_data(bio) || !run.nr))
+		return vdisk_map_other(s, bio, &run);
+	return vdisk_map_data(s, bio, &run);
 }
 
 /**
@@ -442,7 +473,7 @@ void vdisk_go_on(struct vdisk_io *io, struct vdisk_node *n)
 		.sector = io->bio->bi_iter.bi_sector,
 		.nr = bio_sectors(io->bio),
 	};
-	struct vdisk_node *child = n->ops->route(n, &run);
+	struct vdisk_node *child = n->route(n, &run);
 
 	io->at = n;
 	/* A piece of @n is as small as it gets, and must not need another. */
@@ -646,7 +677,7 @@ static bool vdisk_next_piece(struct vdisk_io *io, struct vdisk_node *n,
 		p->run.nr = bio_sectors(bio) - p->skip;
 		if (!p->run.nr)
 			return false;
-		p->child = n->ops->route(n, &p->run);
+		p->child = n->route(n, &p->run);
 		p->next = p->skip + p->run.nr;
 		return true;
 	}

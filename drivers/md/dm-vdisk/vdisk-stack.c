@@ -184,7 +184,7 @@ static int vdisk_find_leaves(struct vdisk_stack *s)
 		if (!s->remaps)
 			continue;
 		for (j = 0; j < s->nr_flushes; j++)
-			if (vdisk_block_bdev(s->flushes[j]) == vdisk_block_bdev(n))
+			if (s->flushes[j]->bdev == n->bdev)
 				break;
 		if (j == s->nr_flushes)
 			s->flushes[s->nr_flushes++] = n;

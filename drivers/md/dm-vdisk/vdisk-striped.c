@@ -102,8 +102,16 @@ static void vdisk_striped_limits(struct vdisk_node *n, struct queue_limits *lim)
 	vdisk_limits_stripe(lim, st->chunk, st->nr);
 }
 
-static struct vdisk_node *vdisk_striped_route(struct vdisk_node *n,
-					      struct vdisk_run *run)
+/**
+ * vdisk_striped_route - striped's route()
+ * @n: the node
+ * @run: what is looked for, and what was found
+ *
+ * Context: Any context.
+ * Return: the child.
+ */
+struct vdisk_node *vdisk_striped_route(struct vdisk_node *n,
+				       struct vdisk_run *run)
 {
 	const struct vdisk_striped *st = n->priv;
 	u32 offset, child;

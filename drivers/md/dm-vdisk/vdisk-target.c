@@ -187,7 +187,7 @@ static int vdisk_iterate_devices(struct dm_target *ti,
 		return fn(ti, s->face, 0, ti->len, data);
 	for (i = 0; !r && i < s->nr_leaves; i++)
 		r = fn(ti, vdisk_block_dev(s->leaves[i]),
-		       vdisk_block_start(s->leaves[i]), s->leaves[i]->len, data);
+		       s->leaves[i]->start, s->leaves[i]->len, data);
 	return r;
 }
 
@@ -221,8 +221,8 @@ static int vdisk_prepare_ioctl(struct dm_target *ti,
 
 	if (!s->remaps || s->nr_leaves != 1)
 		return -ENOTTY;
-	*bdev = vdisk_block_bdev(s->leaves[0]);
-	return vdisk_block_start(s->leaves[0]) ||
+	*bdev = s->leaves[0]->bdev;
+	return s->leaves[0]->start ||
 	       ti->len != bdev_nr_sectors(*bdev);
 }
 

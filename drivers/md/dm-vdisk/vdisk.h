@@ -151,11 +151,16 @@ enum { VDISK_READ, VDISK_WRITE, VDISK_FLUSH, VDISK_DISCARD };
 
 /**
  * struct vdisk_node - one backend of a stack
+ * @route: @ops' own; with what follows it one cache line, all that a bio needs
+ * @priv: the type's own
+ * @children: in the order of the line; all after this node in stack->nodes
+ * @bdev: block leaves: the device
+ * @start: block leaves: where the leaf begins on it
+ * @count: leaves only
  * @type: its words and options
  * @ops: what it does
  * @stack: the stack it belongs to
  * @parent: NULL for the root
- * @children: in the order of the line; all after this node in stack->nodes
  * @nr_children: how many
  * @index: which child of its parent
  * @depth: nodes above it
@@ -163,9 +168,7 @@ enum { VDISK_READ, VDISK_WRITE, VDISK_FLUSH, VDISK_DISCARD };
  * @label: from the line, or NULL
  * @val: values of the type's args
  * @lim: limits of this node and all below, a snapshot of ctr time
- * @priv: the type's own
  * @object: what of it outlives the table, or NULL
- * @count: leaves only
  * @seen_size: last answer of ops->size; size watch only
  * @built: ctr succeeded, dtr is due
  * @io_offset: of the node's state from the io
@@ -174,18 +177,22 @@ enum { VDISK_READ, VDISK_WRITE, VDISK_FLUSH, VDISK_DISCARD };
  * @own: bios of the node's own, if it has some
  */
 struct vdisk_node {
+	struct vdisk_node *(*route)(struct vdisk_node *n, struct vdisk_run *run);
+	void *priv;
+	struct vdisk_node **children;
+	struct block_device *bdev;
+	sector_t start;
+	struct vdisk_count __percpu *count;
+
 	const struct vdisk_type *type;
 	const struct vdisk_ops *ops;
 	struct vdisk_stack *stack;
 	struct vdisk_node *parent;
-	struct vdisk_node **children;
 	unsigned int nr_children;
 	unsigned int index;
 	unsigned int depth;
 	sector_t len;
-	void *priv;
 	struct vdisk_object *object;
-	struct vdisk_count __percpu *count;
 
 	unsigned int io_offset;
 	unsigned int multi_offset;
@@ -337,9 +344,10 @@ int vdisk_object_check_drop(struct vdisk_stack *s);
 void vdisk_object_live(struct vdisk_stack *s);
 void vdisk_object_exit(void);
 
-/* vdisk-block.c, of use to the engine */
+/* vdisk-block.c, vdisk-concat.c, vdisk-striped.c: of use to the engine */
 struct dm_dev *vdisk_block_dev(const struct vdisk_node *n);
-struct block_device *vdisk_block_bdev(const struct vdisk_node *n);
-sector_t vdisk_block_start(const struct vdisk_node *n);
+struct vdisk_node *vdisk_concat_route(struct vdisk_node *n, struct vdisk_run *run);
+struct vdisk_node *vdisk_striped_route(struct vdisk_node *n,
+				       struct vdisk_run *run);
 
 #endif /* VDISK_H */
