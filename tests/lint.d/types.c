@@ -98,6 +98,9 @@ static void arg_row(const struct vdisk_type *t, const struct vdisk_arg *a)
 		snprintf(value, CELL, "%s", a->help);
 		help = "";
 		break;
+	case VDISK_KEY:
+		snprintf(value, CELL, ":<bytes>:<type>:<description>");
+		break;
 	case VDISK_FLAG:
 		snprintf(value, CELL, "none");
 		break;

@@ -198,6 +198,15 @@ static inline void vdisk_limits_discard(struct queue_limits *lim,
 #define BLK_STS_INVAL		BLK_STS_NOTSUPP
 #endif
 
+/* What a cipher's completion is given: the request before 6.3, then its data. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 3, 0)
+#define VDISK_CRYPTO_DATA		void *
+#define vdisk_crypto_data(data)		(data)
+#else
+#define VDISK_CRYPTO_DATA		struct crypto_async_request *
+#define vdisk_crypto_data(req)		((req)->data)
+#endif
+
 /* "Bound to a CPU" is the default until 6.17, and has to be said from there. */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 17, 0)
 #define WQ_PERCPU		0

@@ -22,6 +22,7 @@ static const struct vdisk_ops *const vdisk_all_ops[VDISK_NR_TYPES] = {
 	[VDISK_TYPE_ZERO] = &vdisk_zero_ops,
 	[VDISK_TYPE_STRIPED] = &vdisk_striped_ops,
 	[VDISK_TYPE_CONCAT] = &vdisk_concat_ops,
+	[VDISK_TYPE_CRYPT] = &vdisk_crypt_ops,
 #ifdef CONFIG_DM_VDISK_TEST
 	[VDISK_TYPE_TEST] = &vdisk_test_ops,
 #endif
@@ -170,6 +171,43 @@ static int vdisk_read_hex(const char *word, u64 bytes, char *str)
 	return digits == 2 * bytes ? 0 : -EINVAL;
 }
 
+/**
+ * vdisk_check_key - is it a reference to a key in the kernel's keyrings?
+ * @n: the node, for the message
+ * @name: what the message calls it
+ * @word: the reference, :<bytes>:<type>:<description> as dm-crypt has it
+ *
+ * The message does not repeat the word: it could be a key.
+ *
+ * Return: 0, or -EINVAL after vdisk_fail().
+ */
+int vdisk_check_key(struct vdisk_node *n, const char *name, const char *word)
+{
+	static const char *const types[] = {
+		"logon:", "user:", "encrypted:", "trusted:",
+	};
+	unsigned int i;
+
+	if (*word != ':')
+		return vdisk_fail(n, -EINVAL,
+				  "%s: no reference :<bytes>:<type>:<description>; a key itself would show in table and log",
+				  name);
+	if (strncmp(word, ":32:", 4) && strncmp(word, ":64:", 4))
+		return vdisk_fail(n, -EINVAL, "%s: xts(aes) takes 32 or 64 bytes",
+				  name);
+	word += 4;
+	for (i = 0; i < ARRAY_SIZE(types); i++) {
+		size_t len = strlen(types[i]);
+
+		if (!strncmp(word, types[i], len))
+			return word[len] ? 0 :
+			       vdisk_fail(n, -EINVAL, "%s: no description", name);
+	}
+	return vdisk_fail(n, -EINVAL,
+			  "%s: its type is not one of logon, user, encrypted, trusted",
+			  name);
+}
+
 static bool vdisk_is_choice(const char *word, const char *choices)
 {
 	size_t len = strlen(word);
@@ -228,6 +266,11 @@ static int vdisk_read_value(struct vdisk_node *n, unsigned int arg,
 		if (!vdisk_is_choice(word, a->help))
 			return vdisk_fail(n, -EINVAL, "%s: '%*pE' is not one of %s",
 					  a->name, vdisk_shown(word), word, a->help);
+		break;
+	case VDISK_KEY:
+		r = vdisk_check_key(n, a->name, word);
+		if (r)
+			return r;
 		break;
 	case VDISK_HEX:
 		val->str = kzalloc(2 * a->max + 1, GFP_KERNEL);
@@ -364,6 +407,7 @@ static int vdisk_new_node(struct vdisk_stack *s, struct vdisk_node *parent,
 	n->type = type;
 	n->ops = vdisk_ops_of(type);
 	n->route = n->ops->route;
+	n->io_size = n->ops->io_size;
 	n->stack = s;
 	n->parent = parent;
 	s->nodes[s->nr_nodes++] = n;
@@ -399,6 +443,7 @@ int vdisk_parse(struct vdisk_stack *s, unsigned int argc, char **argv)
 	unsigned int i, pos = 0;
 	int r;
 
+	spin_lock_init(&s->value_lock);
 	snprintf(s->error, sizeof(s->error), "out of memory");
 	for (i = 0; i < argc; i++) {
 		const char *word = argv[i];
@@ -530,10 +575,12 @@ void vdisk_print(struct vdisk_stack *s, struct vdisk_out *out,
 				  n->depth + 1 - s->nodes[i + 1]->depth : n->depth;
 
 		vdisk_emit(out, n->parent ? " ( %s" : "%s", n->type->name);
+		spin_lock(&s->value_lock);
 		for (arg = 0; arg < n->type->nr_args; arg++)
 			if (n->val[arg].set)
 				vdisk_emit_value(out, &n->type->args[arg],
 						 &n->val[arg]);
+		spin_unlock(&s->value_lock);
 		if (n->label)
 			vdisk_emit(out, " label:%s", n->label);
 		if (extra)

@@ -441,23 +441,51 @@ static void vdisk_work(struct work_struct *work)
 }
 
 /**
+ * vdisk_may_wait - an io is not sent on at once
+ * @io: the io, owned by the caller
+ *
+ * Nobody waits for what happens to the bio from here on, so it may sleep, and
+ * nobody can poll for it.
+ *
+ * Context: Any context.
+ */
+void vdisk_may_wait(struct vdisk_io *io)
+{
+	io->bio->bi_opf &= ~REQ_NOWAIT;
+	bio_clear_polled(io->bio);
+}
+
+/**
+ * vdisk_defer_to - go on with an io in process context, on a given workqueue
+ * @io: the io, owned by the caller
+ * @wq: the workqueue
+ * @fn: runs there; owns the io
+ *
+ * The bio may wait from here on, see vdisk_may_wait().
+ *
+ * Context: Any context.
+ */
+void vdisk_defer_to(struct vdisk_io *io, struct workqueue_struct *wq,
+		    void (*fn)(struct vdisk_io *io))
+{
+	vdisk_may_wait(io);
+	io->fn = fn;
+	INIT_WORK(&io->work, vdisk_work);
+	queue_work(wq, &io->work);
+}
+
+/**
  * vdisk_defer - go on with an io in process context
  * @io: the io, owned by the caller
  * @fn: runs on the stack's worker; owns the io
  *
- * The bio may wait from here on, and nobody polls for it.
+ * As vdisk_defer_to().
  *
  * Context: Any context.
  */
 void vdisk_defer(struct vdisk_io *io, void (*fn)(struct vdisk_io *io))
 {
-	struct vdisk_stack *s = io->stack;
-
-	io->bio->bi_opf &= ~REQ_NOWAIT;
-	bio_clear_polled(io->bio);
-	io->fn = fn;
-	INIT_WORK(&io->work, vdisk_work);
-	queue_work(s->wq, &io->work);
+	vdisk_defer_to(io, io->stack->wq, fn);
 }
 
 /**

@@ -206,10 +206,10 @@ static void vdisk_lay_out(struct vdisk_stack *s)
 		unsigned int end;
 
 		n->multi_offset = n->parent ? n->parent->io_offset +
-			ALIGN(n->parent->ops->io_size, 8) :
+			ALIGN(n->parent->io_size, 8) :
 			sizeof(struct vdisk_io);
 		n->io_offset = n->multi_offset + vdisk_multi_size(n);
-		end = n->io_offset + ALIGN(n->ops->io_size, 8);
+		end = n->io_offset + ALIGN(n->io_size, 8);
 		s->io_size = max(s->io_size, end);
 	}
 }
@@ -242,8 +242,15 @@ static void vdisk_set_target(struct vdisk_stack *s)
 	struct vdisk_node *root = s->nodes[0];
 	struct dm_target *ti = s->ti;
 	unsigned int copies = s->copies ? s->nr_leaves : 1;
+	unsigned int i;
 
 	ti->private = s;
+	/*
+	 * Pages that are swapped out stay in memory until we let go of them. So
+	 * where bios wait, reclaim must not queue all it has: it waits as well.
+	 */
+	for (i = 0; i < s->nr_nodes; i++)
+		ti->limit_swap_bios |= s->nodes[i]->ops->defers;
 	ti->num_flush_bios = s->remaps ? s->nr_flushes : 1;
 	ti->num_discard_bios = copies;
 	ti->num_secure_erase_bios = copies;

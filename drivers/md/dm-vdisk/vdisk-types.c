@@ -40,6 +40,21 @@ static const struct vdisk_arg striped_args[] = {
 		.help = "sectors per chunk, a multiple of the block size (required)" },
 };
 
+static const struct vdisk_arg crypt_args[] = {
+	[CRYPT_CIPHER] = { "cipher", VDISK_CHOICE,
+		.help = "aes-xts-plain64" },
+	[CRYPT_KEY] = { "key", VDISK_KEY,
+		.help = "a key of 32 or 64 bytes (required)" },
+	[CRYPT_IV_OFFSET] = { "iv_offset", VDISK_SECTORS, .max = MAX_SECTORS,
+		.help = "added to the sector that the IV is made of (default 0)" },
+	[CRYPT_SECTOR_SIZE] = { "sector_size", VDISK_CHOICE,
+		.help = "512|1024|2048|4096" },
+	[CRYPT_IV_LARGE] = { "iv_large_sectors", VDISK_FLAG,
+		.help = "the IV counts in sector_size, not in 512 bytes" },
+	[CRYPT_ALLOW_DISCARDS] = { "allow_discards", VDISK_FLAG,
+		.help = "pass discards, which shows what is unused" },
+};
+
 #ifdef CONFIG_DM_VDISK_TEST
 static const struct vdisk_arg test_args[] = {
 	[TEST_MODE] = { "mode", VDISK_CHOICE,
@@ -68,6 +83,9 @@ const struct vdisk_type vdisk_types[VDISK_NR_TYPES] = {
 	[VDISK_TYPE_CONCAT] = { "concat",
 		.min_children = 1, .max_children = VDISK_MAX_CHILDREN,
 		.help = "one after the other" },
+	[VDISK_TYPE_CRYPT] = { "crypt", ARGS(crypt_args),
+		.min_children = 1, .max_children = 1,
+		.help = "aes-xts-plain64, the bytes of dm-crypt" },
 #ifdef CONFIG_DM_VDISK_TEST
 	[VDISK_TYPE_TEST] = { "test", ARGS(test_args),
 		.min_children = 1, .max_children = 1,

@@ -27,6 +27,7 @@ enum vdisk_kind {
 	VDISK_HEX,	/* hex digits, dashes ignored; exactly max bytes */
 	VDISK_CHOICE,	/* one of help's words, parted by '|' */
 	VDISK_FLAG,	/* bare word */
+	VDISK_KEY,	/* :<bytes>:<type>:<description> of a key in a keyring */
 };
 
 /**
@@ -72,6 +73,7 @@ enum vdisk_type_id {
 	VDISK_TYPE_ZERO,
 	VDISK_TYPE_STRIPED,
 	VDISK_TYPE_CONCAT,
+	VDISK_TYPE_CRYPT,
 #ifdef CONFIG_DM_VDISK_TEST
 	VDISK_TYPE_TEST,
 #endif
@@ -82,6 +84,10 @@ enum vdisk_type_id {
 enum { BLOCK_DEVICE, BLOCK_START, BLOCK_LEN, NVME_NGUID, NVME_EUI };
 enum { RAM_NAME, RAM_MAX };
 enum { STRIPED_CHUNK };
+enum {
+	CRYPT_CIPHER, CRYPT_KEY, CRYPT_IV_OFFSET, CRYPT_SECTOR_SIZE,
+	CRYPT_IV_LARGE, CRYPT_ALLOW_DISCARDS
+};
 enum { TEST_MODE, TEST_PERIOD, TEST_PIECE, TEST_UP };
 
 extern const struct vdisk_type vdisk_types[VDISK_NR_TYPES];

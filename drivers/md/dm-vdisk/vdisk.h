@@ -92,7 +92,7 @@ struct vdisk_run {
  * @status: add " key=value" pairs to the INFO line with vdisk_emit().
  * @message: a verb and its words; adds its answer with vdisk_emit().
  *	Must not wait. Returns 0, 1 if it answered, or -errno after vdisk_fail().
- * @io_size: bytes of per-bio state, vdisk_state()
+ * @io_size: bytes of per-bio state, vdisk_state(); ctr may raise @n->io_size
  * @interleaves: neighbouring sectors lie in different children
  * @splits: a single-child node whose route() may cut data. It must not cut a
  *	run further that it has cut before.
@@ -131,7 +131,8 @@ struct vdisk_ops {
 };
 
 extern const struct vdisk_ops vdisk_block_ops, vdisk_nvme_ops, vdisk_ram_ops,
-	vdisk_zero_ops, vdisk_striped_ops, vdisk_concat_ops, vdisk_test_ops;
+	vdisk_zero_ops, vdisk_striped_ops, vdisk_concat_ops, vdisk_crypt_ops,
+	vdisk_test_ops;
 
 /* The value of one word or option. */
 struct vdisk_val {
@@ -171,6 +172,7 @@ enum { VDISK_READ, VDISK_WRITE, VDISK_FLUSH, VDISK_DISCARD };
  * @object: what of it outlives the table, or NULL
  * @seen_size: last answer of ops->size; size watch only
  * @built: ctr succeeded, dtr is due
+ * @io_size: of the node's state; its type's, unless ctr says more
  * @io_offset: of the node's state from the io
  * @multi_offset: of the engine's state for multiplying at this node
  * @pieces: bios that multiply others here, if it ever does so
@@ -194,6 +196,7 @@ struct vdisk_node {
 	sector_t len;
 	struct vdisk_object *object;
 
+	unsigned int io_size;
 	unsigned int io_offset;
 	unsigned int multi_offset;
 	struct vdisk_pool *pieces;
@@ -222,6 +225,7 @@ struct vdisk_node {
  * @face: the private disk that stands for a stack that does not only remap
  * @watch: looks at the sizes of the leaves
  * @message_lock: one message at a time; guards @error once the stack is built
+ * @value_lock: guards values of nodes that a message may change, for printing
  * @error: message to the user, written by vdisk_fail()
  * @nodes: all nodes, each before its children; [0] is the root
  */
@@ -240,6 +244,7 @@ struct vdisk_stack {
 	struct dm_dev *face;
 	struct delayed_work watch;
 	struct mutex message_lock;	/* guards @error once built */
+	spinlock_t value_lock;		/* guards values that messages change */
 	char error[VDISK_ERROR_MAX];
 	struct vdisk_node *nodes[VDISK_MAX_NODES];
 };
@@ -296,6 +301,7 @@ void vdisk_print(struct vdisk_stack *s, struct vdisk_out *out,
 		 void (*extra)(struct vdisk_node *n, struct vdisk_out *out));
 void vdisk_print_path(const struct vdisk_node *n, struct vdisk_out *out);
 struct vdisk_node *vdisk_find(struct vdisk_stack *s, const char *word);
+int vdisk_check_key(struct vdisk_node *n, const char *name, const char *word);
 const struct vdisk_ops *vdisk_ops_of(const struct vdisk_type *type);
 __printf(2, 3) void vdisk_emit(struct vdisk_out *out, const char *fmt, ...);
 __printf(3, 4) int vdisk_fail(struct vdisk_node *n, int err, const char *fmt, ...);
@@ -315,7 +321,10 @@ void vdisk_count_sum(struct vdisk_node *n, struct vdisk_count *sum);
 /* vdisk-io.c: the engine */
 int vdisk_map(struct dm_target *ti, struct bio *bio);
 int vdisk_end_io(struct dm_target *ti, struct bio *bio, blk_status_t *status);
+void vdisk_may_wait(struct vdisk_io *io);
 void vdisk_defer(struct vdisk_io *io, void (*fn)(struct vdisk_io *io));
+void vdisk_defer_to(struct vdisk_io *io, struct workqueue_struct *wq,
+		    void (*fn)(struct vdisk_io *io));
 void vdisk_go_on(struct vdisk_io *io, struct vdisk_node *n);
 void vdisk_end(struct vdisk_io *io, struct vdisk_node *n, blk_status_t status);
 struct vdisk_io *vdisk_io_alloc(struct vdisk_node *n, struct vdisk_io *owner,

@@ -1,0 +1,1020 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * crypt: aes-xts-plain64, the bytes of dm-crypt (drivers/md/dm-crypt.c).
+ *
+ * The bio itself goes through. A read is decrypted in place when it comes back.
+ * A write is encrypted into a bounce, and the bio carries the bounce's vector
+ * until it comes back.
+ *
+ * Where the cipher runs: at once, in the context of the caller; on the stack's
+ * worker of this CPU, if that context must not; on any CPU, if the bio is large
+ * or there is a queue of them (vdisk_crypt_place()).
+ *
+ * Progress: a bounce is allocated whole or not at all, and nobody sleeps for
+ * it. Each node has one in reserve, for a bio of the largest size. Who finds no
+ * memory and the reserve in use is parked; each bounce that is given back lets
+ * one go on. That is why two writers cannot wait for each other's pages, which
+ * dm-crypt needs a mutex for.
+ *
+ * A key is looked up in the kernel's keyrings and given to the cipher as it
+ * lies there: no copy is made. The cipher's own is wiped when it is freed.
+ */
+#include <crypto/skcipher.h>
+#include <crypto/algapi.h>
+#include <crypto/xts.h>
+#include <keys/encrypted-type.h>
+#include <keys/trusted-type.h>
+#include <keys/user-type.h>
+#include <linux/cpumask.h>
+#include <linux/key-type.h>
+#include <linux/percpu_counter.h>
+#include <linux/random.h>
+#include <linux/sched/mm.h>
+#include <linux/scatterlist.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+
+#include "vdisk.h"
+
+/* The largest bio, and bounce, in pages; dm-crypt's default too. */
+#define CRYPT_PAGES	32
+#define CRYPT_SECTORS	((sector_t)CRYPT_PAGES << (PAGE_SHIFT - SECTOR_SHIFT))
+
+/* A larger bio is worth the way to another CPU. */
+#define CRYPT_INLINE	SZ_16K
+
+/* Every so many bios that found no queue, one looks whether there is one. */
+#define CRYPT_PROBE	256
+
+/* Entries of a bounce's vector that need no allocation */
+#define CRYPT_FEW	4
+
+#define CRYPT_IV_SIZE	16
+
+/**
+ * struct vdisk_key - a cipher that has its key
+ * @list: in vdisk_keys
+ * @refs: nodes, of the tables of one mapped device
+ * @md: the mapped device
+ * @ref: what the line calls it
+ * @tfm: the cipher
+ * @valid: false once it is wiped
+ */
+struct vdisk_key {
+	struct list_head list;
+	unsigned int refs;
+	const struct mapped_device *md;
+	char *ref;
+	struct crypto_skcipher *tfm;
+	bool valid;
+};
+
+/* Guards the list, and refs and ref of what is in it. */
+static DEFINE_MUTEX(vdisk_keys_lock);
+static LIST_HEAD(vdisk_keys);
+
+/**
+ * struct vdisk_crypt_cpu - is there a queue on this CPU?
+ * @away: bios that left it for another CPU's cipher
+ * @alone: bios since one was sent to find out
+ */
+struct vdisk_crypt_cpu {
+	atomic_t away;
+	unsigned int alone;
+};
+
+/**
+ * struct vdisk_crypt - the node
+ * @key: changes only while suspended, under stack->value_lock
+ * @sector_size: bytes per unit of encryption
+ * @iv_offset: sectors added to a bio's
+ * @iv_shift: from sectors to what counts up in the IV
+ * @req_size: of a request, the cipher's context included
+ * @cpu: see there
+ * @wq: ciphers on any CPU
+ * @nr_pages: of all bounces
+ * @max_pages: where @nr_pages ends and the reserve begins
+ * @suspended: no bio is in flight and none will come
+ * @lock: guards @reserved and @waiting
+ * @reserved: the reserve is in use
+ * @waiting: ios that found no bounce, by struct vdisk_crypt_io.waiting
+ * @reserve: vector of the bounce in reserve
+ */
+struct vdisk_crypt {
+	struct vdisk_key *key;
+	unsigned int sector_size;
+	sector_t iv_offset;
+	unsigned int iv_shift;
+	unsigned int req_size;
+	struct vdisk_crypt_cpu __percpu *cpu;
+	struct workqueue_struct *wq;
+	struct percpu_counter nr_pages;
+	s64 max_pages;
+	bool suspended;
+	spinlock_t lock;	/* guards @reserved and @waiting */
+	bool reserved;
+	struct list_head waiting;
+	struct bio_vec reserve[CRYPT_PAGES];
+};
+
+/**
+ * struct vdisk_crypt_io - per bio
+ * @n: the node
+ * @io: the io
+ * @sector: of the next unit, in what the IV counts in before the shift
+ * @src: vector of what is read, and where
+ * @dst: vector of what is written, and where
+ * @data: writes: the bio's own vector, while it carries @bounce
+ * @bounce: writes: vector of the bounce, @few or the reserve's or allocated
+ * @nr: entries of @bounce
+ * @few: as a rule it needs no more
+ * @away: the CPU that it left, while it is away
+ * @waiting: in vdisk_crypt.waiting
+ * @sg: of one unit, source and destination
+ * @iv: of one unit
+ *
+ * The cipher's request follows.
+ */
+struct vdisk_crypt_io {
+	struct vdisk_node *n;
+	struct vdisk_io *io;
+	sector_t sector;
+	struct {
+		struct bio_vec *vec;
+		struct bvec_iter iter;
+	} src, dst;
+	struct bio_vec *data;
+	struct bio_vec *bounce;
+	unsigned int nr;
+	struct bio_vec few[CRYPT_FEW];
+	struct vdisk_crypt_cpu *away;
+	struct list_head waiting;
+	struct scatterlist sg[2];
+	u8 iv[CRYPT_IV_SIZE];
+};
+
+static struct skcipher_request *vdisk_crypt_req(struct vdisk_crypt_io *st)
+{
+	return PTR_ALIGN((void *)(st + 1), CRYPTO_MINALIGN);
+}
+
+/*
+ * Keys
+ */
+
+static int vdisk_key_give(struct vdisk_node *n, struct crypto_skcipher *tfm,
+			  const u8 *bytes, size_t len, size_t size)
+{
+	int r;
+
+	if (len != size)
+		return vdisk_fail(n, -EINVAL, "key: it has %zu bytes, not %zu",
+				  len, size);
+	if (!crypto_memneq(bytes, bytes + size / 2, size / 2))
+		return vdisk_fail(n, -EINVAL,
+				  "key: its halves are equal, which makes XTS unsafe");
+	r = crypto_skcipher_setkey(tfm, bytes, size);
+	return r ? vdisk_fail(n, r, "key: the cipher refuses it (%pe)", ERR_PTR(r)) : 0;
+}
+
+/* The types a key may have; user and logon keys have the same payload. */
+static struct key_type *vdisk_key_type(const char *name, size_t len)
+{
+	static struct key_type *const types[] = {
+		&key_type_logon,
+		&key_type_user,
+#if IS_ENABLED(CONFIG_ENCRYPTED_KEYS)
+		&key_type_encrypted,
+#endif
+#if IS_ENABLED(CONFIG_TRUSTED_KEYS)
+		&key_type_trusted,
+#endif
+	};
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(types); i++)
+		if (strlen(types[i]->name) == len &&
+		    !memcmp(types[i]->name, name, len))
+			return types[i];
+	return NULL;
+}
+
+static int vdisk_key_give_payload(struct vdisk_node *n, struct key *key,
+				  struct crypto_skcipher *tfm, size_t size)
+{
+	lockdep_assert_held_read(&key->sem);
+#if IS_ENABLED(CONFIG_ENCRYPTED_KEYS)
+	if (key->type == &key_type_encrypted) {
+		const struct encrypted_key_payload *p = key->payload.data[0];
+
+		if (p)
+			return vdisk_key_give(n, tfm, p->decrypted_data,
+					      p->decrypted_datalen, size);
+	} else
+#endif
+#if IS_ENABLED(CONFIG_TRUSTED_KEYS)
+	if (key->type == &key_type_trusted) {
+		const struct trusted_key_payload *p = key->payload.data[0];
+
+		if (p)
+			return vdisk_key_give(n, tfm, p->key, p->key_len, size);
+	} else
+#endif
+	{
+		const struct user_key_payload *p = user_key_payload_locked(key);
+
+		if (p)
+			return vdisk_key_give(n, tfm, p->data, p->datalen, size);
+	}
+	return vdisk_fail(n, -EKEYREVOKED, "key: it is revoked");
+}
+
+/* @ref is well-formed (vdisk-grammar.c): :<bytes>:<type>:<description> */
+static int vdisk_key_look_up(struct vdisk_node *n, const char *ref,
+			     struct crypto_skcipher *tfm)
+{
+	size_t size = simple_strtoul(ref + 1, NULL, 10);
+	const char *type = strchr(ref + 1, ':') + 1;
+	const char *description = strchr(type, ':') + 1;
+	struct key_type *key_type;
+	struct key *key;
+	int r;
+
+	key_type = vdisk_key_type(type, description - 1 - type);
+	if (!key_type)
+		return vdisk_fail(n, -EOPNOTSUPP,
+				  "key: this kernel has no keys of type %.*s",
+				  (int)(description - 1 - type), type);
+	key = request_key(key_type, description, NULL);
+	if (IS_ERR(key))
+		return vdisk_fail(n, PTR_ERR(key), "key: %.*s key '%*pE': %s (%pe)",
+				  (int)(description - 1 - type), type,
+				  (int)min(strlen(description), (size_t)100),
+				  description, PTR_ERR(key) == -ENOKEY ?
+				  "not in the caller's keyrings" : "cannot be used",
+				  key);
+	down_read(&key->sem);
+	r = vdisk_key_give_payload(n, key, tfm, size);
+	up_read(&key->sem);
+	key_put(key);
+	return r;
+}
+
+/*
+ * A key may have left the keyrings since the live table found it there, as
+ * cryptsetup's do. A reload of the same line still has it.
+ */
+static struct vdisk_key *vdisk_key_find(struct vdisk_node *n, const char *ref)
+{
+	const struct mapped_device *md = dm_table_get_md(n->stack->ti->table);
+	struct vdisk_key *key;
+
+	lockdep_assert_held(&vdisk_keys_lock);
+	list_for_each_entry(key, &vdisk_keys, list)
+		if (key->md == md && key->valid && !strcmp(key->ref, ref))
+			return key;
+	return NULL;
+}
+
+static void vdisk_key_free(struct vdisk_key *key)
+{
+	crypto_free_skcipher(key->tfm);
+	kfree(key->ref);
+	kfree(key);
+}
+
+static void vdisk_key_put(struct vdisk_key *key)
+{
+	mutex_lock(&vdisk_keys_lock);
+	if (--key->refs) {
+		mutex_unlock(&vdisk_keys_lock);
+		return;
+	}
+	list_del(&key->list);
+	mutex_unlock(&vdisk_keys_lock);
+	vdisk_key_free(key);
+}
+
+static struct vdisk_key *vdisk_key_alloc(struct vdisk_node *n, const char *ref)
+{
+	struct vdisk_key *key = kzalloc(sizeof(*key), GFP_KERNEL);
+	int r;
+
+	if (!key)
+		goto no_memory;
+	key->ref = kstrdup(ref, GFP_KERNEL);
+	if (!key->ref)
+		goto no_memory;
+	/*
+	 * Asynchronous implementations are welcome: a request for synchronous
+	 * ones only gets the slow one on x86 before 6.16, where the fast one
+	 * counts as asynchronous.
+	 */
+	key->tfm = crypto_alloc_skcipher("xts(aes)", 0,
+					 CRYPTO_ALG_ALLOCATES_MEMORY);
+	if (IS_ERR(key->tfm)) {
+		r = PTR_ERR(key->tfm);
+		vdisk_fail(n, r, "cipher: xts(aes) cannot be had (%pe)", key->tfm);
+		goto free;
+	}
+	key->refs = 1;
+	key->md = dm_table_get_md(n->stack->ti->table);
+	key->valid = true;
+	return key;
+
+no_memory:
+	r = vdisk_fail(n, -ENOMEM, "out of memory");
+free:
+	if (key)
+		kfree(key->ref);
+	kfree(key);
+	return ERR_PTR(r);
+}
+
+/* The key that @ref names; may ask userspace for it (request_key(9)). */
+static struct vdisk_key *vdisk_key_get(struct vdisk_node *n, const char *ref)
+{
+	struct vdisk_key *live, *key = vdisk_key_alloc(n, ref);
+	int r;
+
+	if (IS_ERR(key))
+		return key;
+	r = vdisk_key_look_up(n, ref, key->tfm);
+
+	mutex_lock(&vdisk_keys_lock);
+	live = r == -ENOKEY ? vdisk_key_find(n, ref) : NULL;
+	if (live)
+		live->refs++;
+	else if (!r)
+		list_add(&key->list, &vdisk_keys);
+	mutex_unlock(&vdisk_keys_lock);
+	if (!live && !r)
+		return key;
+	vdisk_key_free(key);
+	return live ?: ERR_PTR(r);
+}
+
+/* Other tables that share it have lost it too. */
+static int vdisk_key_wipe(struct vdisk_key *key)
+{
+	u8 random[2 * 32];
+	int size = crypto_skcipher_max_keysize(key->tfm);
+
+	WRITE_ONCE(key->valid, false);
+	if (size > (int)sizeof(random))
+		size = sizeof(random);
+	get_random_bytes(random, size);
+	return crypto_skcipher_setkey(key->tfm, random, size);
+}
+
+/*
+ * The cipher
+ */
+
+static void vdisk_crypt_back(struct vdisk_crypt_io *st)
+{
+	if (st->away)
+		atomic_dec(&st->away->away);
+	st->away = NULL;
+}
+
+/* 0, -EINPROGRESS: vdisk_crypt_done() will be called, or another error */
+static int vdisk_crypt_unit(struct vdisk_crypt *c, struct vdisk_crypt_io *st)
+{
+	struct skcipher_request *req = vdisk_crypt_req(st);
+	struct bio_vec from = mp_bvec_iter_bvec(st->src.vec, st->src.iter);
+	struct bio_vec to = mp_bvec_iter_bvec(st->dst.vec, st->dst.iter);
+	bool in_place = st->src.vec == st->dst.vec;
+	__le64 iv = cpu_to_le64(st->sector >> c->iv_shift);
+	unsigned int size = c->sector_size;
+	int r;
+
+	/* The limits keep units in one piece of memory; a bio may ignore them. */
+	if (unlikely(from.bv_len < size))
+		return -EIO;
+	sg_init_table(&st->sg[0], 1);
+	sg_set_page(&st->sg[0], from.bv_page, size, from.bv_offset);
+	if (!in_place) {
+		sg_init_table(&st->sg[1], 1);
+		sg_set_page(&st->sg[1], to.bv_page, size, to.bv_offset);
+	}
+	memset(st->iv, 0, sizeof(st->iv));
+	memcpy(st->iv, &iv, sizeof(iv));
+	skcipher_request_set_crypt(req, &st->sg[0], &st->sg[!in_place], size,
+				   st->iv);
+	/* It may be done, and gone on, before the call returns. */
+	st->sector += size >> SECTOR_SHIFT;
+	bvec_iter_advance_single(st->src.vec, &st->src.iter, size);
+	bvec_iter_advance_single(st->dst.vec, &st->dst.iter, size);
+	if (in_place)
+		r = crypto_skcipher_decrypt(req);
+	else
+		r = crypto_skcipher_encrypt(req);
+	/* In the implementation's backlog is as good as begun. */
+	return r == -EBUSY ? -EINPROGRESS : r;
+}
+
+static int vdisk_crypt_units(struct vdisk_crypt_io *st)
+{
+	struct vdisk_crypt *c = st->n->priv;
+	int r;
+
+	while (st->src.iter.bi_size) {
+		r = vdisk_crypt_unit(c, st);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+static void vdisk_crypt_unbounce(struct vdisk_crypt_io *st);
+
+static void vdisk_crypt_failed(struct vdisk_io *io)
+{
+	struct vdisk_node *n = io->at;
+	struct vdisk_crypt_io *st = vdisk_state(n, io);
+
+	vdisk_crypt_back(st);
+	if (st->data)
+		vdisk_crypt_unbounce(st);
+	vdisk_end(io, n, BLK_STS_IOERR);
+}
+
+/* On a worker: from where it stands to the end. */
+static void vdisk_crypt_work(struct vdisk_io *io)
+{
+	struct vdisk_node *n = io->at;
+	struct vdisk_crypt_io *st = vdisk_state(n, io);
+	int r = vdisk_crypt_units(st);
+
+	if (r == -EINPROGRESS)
+		return;
+	if (r) {
+		vdisk_crypt_failed(io);
+		return;
+	}
+	vdisk_crypt_back(st);
+	if (st->data)
+		vdisk_go_on(io, n);
+	else
+		vdisk_end(io, n, BLK_STS_OK);
+}
+
+/* One unit of an asynchronous implementation; any context. */
+static void vdisk_crypt_done(VDISK_CRYPTO_DATA data, int error)
+{
+	struct vdisk_crypt_io *st = vdisk_crypto_data(data);
+
+	if (error == -EINPROGRESS)	/* out of the backlog */
+		return;
+	vdisk_defer(st->io, error ? vdisk_crypt_failed : vdisk_crypt_work);
+}
+
+static void vdisk_crypt_prepare(struct vdisk_crypt *c, struct vdisk_crypt_io *st)
+{
+	struct skcipher_request *req = vdisk_crypt_req(st);
+
+	skcipher_request_set_tfm(req, c->key->tfm);
+	skcipher_request_set_callback(req, CRYPTO_TFM_REQ_MAY_BACKLOG,
+				      vdisk_crypt_done, st);
+}
+
+/*
+ * Where the cipher of a bio runs. Handing it to another CPU costs more than a
+ * small bio's cipher, unless more of them come meanwhile, and nobody tells. So
+ * one in CRYPT_PROBE is handed over. If the next comes to this CPU before that
+ * is done, there is a queue: it is shared out, up to two bios per other CPU, and
+ * the rest stays here. A single reader or writer goes on without a queue.
+ */
+enum vdisk_place { CRYPT_HERE, CRYPT_WORKER, CRYPT_AWAY };
+
+static enum vdisk_place vdisk_crypt_place(struct vdisk_crypt *c,
+					  struct vdisk_crypt_io *st,
+					  unsigned int bytes)
+{
+	struct vdisk_crypt_cpu *cpu = raw_cpu_ptr(c->cpu);
+	int others = num_online_cpus() - 1;
+	int away = atomic_read(&cpu->away);
+	bool go;
+
+	if (bytes > CRYPT_INLINE)
+		go = others;
+	else if (away)
+		go = away < 2 * others;
+	else
+		go = !(++cpu->alone % CRYPT_PROBE) && others;
+	if (go) {
+		st->away = cpu;
+		atomic_inc(&cpu->away);
+		return CRYPT_AWAY;
+	}
+	if (in_hardirq() || irqs_disabled() ||
+	    (bytes > CRYPT_INLINE && in_interrupt()))
+		return CRYPT_WORKER;
+	return CRYPT_HERE;
+}
+
+/*
+ * 0 or an error: it was done at once. -EINPROGRESS: the io is not the caller's
+ * any more, vdisk_crypt_work() goes on with it.
+ */
+static int vdisk_crypt_run(struct vdisk_crypt_io *st, unsigned int bytes)
+{
+	struct vdisk_crypt *c = st->n->priv;
+
+	vdisk_crypt_prepare(c, st);
+	st->io->at = st->n;
+	switch (vdisk_crypt_place(c, st, bytes)) {
+	case CRYPT_HERE:
+		return vdisk_crypt_units(st);
+	case CRYPT_WORKER:
+		vdisk_defer(st->io, vdisk_crypt_work);
+		break;
+	case CRYPT_AWAY:
+		vdisk_defer_to(st->io, c->wq, vdisk_crypt_work);
+		break;
+	}
+	return -EINPROGRESS;
+}
+
+/*
+ * Bounces
+ */
+
+static void vdisk_bounce_free(struct vdisk_crypt *c, struct vdisk_crypt_io *st)
+{
+	unsigned int i, pages = 0;
+
+	for (i = 0; i < st->nr; i++) {
+		unsigned int order = get_order(st->bounce[i].bv_len);
+
+		pages += 1 << order;
+		__free_pages(st->bounce[i].bv_page, order);
+	}
+	percpu_counter_sub(&c->nr_pages, pages);
+	if (st->bounce != st->few)
+		kfree(st->bounce);
+}
+
+/* Few large pieces rather than many pages; false with nothing allocated. */
+static bool vdisk_bounce_alloc(struct vdisk_crypt *c, struct vdisk_crypt_io *st,
+			       unsigned int bytes)
+{
+	gfp_t gfp = GFP_NOWAIT | __GFP_NOWARN | __GFP_NOMEMALLOC;
+	unsigned int order = get_order(bytes);
+
+	st->bounce = st->few;
+	st->nr = 0;
+	while (bytes) {
+		unsigned int size;
+		struct page *page;
+
+		while (order && bytes <= PAGE_SIZE << (order - 1))
+			order--;
+		page = alloc_pages(gfp | (order ? __GFP_COMP | __GFP_NORETRY : 0),
+				   order);
+		if (!page && order) {
+			order--;
+			continue;
+		}
+		if (page && st->nr == CRYPT_FEW) {
+			struct bio_vec *vec = kmalloc_array(CRYPT_PAGES, sizeof(*vec),
+							    gfp);
+
+			if (!vec) {
+				__free_pages(page, order);
+				page = NULL;
+			} else {
+				memcpy(vec, st->few, sizeof(st->few));
+				st->bounce = vec;
+			}
+		}
+		if (!page) {
+			vdisk_bounce_free(c, st);
+			return false;
+		}
+		percpu_counter_add(&c->nr_pages, 1 << order);
+		size = min_t(unsigned int, bytes, PAGE_SIZE << order);
+		bvec_set_page(&st->bounce[st->nr++], page, size, 0);
+		bytes -= size;
+	}
+	return true;
+}
+
+static bool vdisk_bounce_get(struct vdisk_crypt *c, struct vdisk_crypt_io *st,
+			     unsigned int bytes)
+{
+	unsigned long flags;
+	bool parked;
+
+	if (likely(percpu_counter_read_positive(&c->nr_pages) < c->max_pages) &&
+	    likely(vdisk_bounce_alloc(c, st, bytes)))
+		return true;
+	spin_lock_irqsave(&c->lock, flags);
+	parked = c->reserved;
+	if (parked)
+		list_add_tail(&st->waiting, &c->waiting);
+	c->reserved = true;
+	spin_unlock_irqrestore(&c->lock, flags);
+	if (parked)
+		return false;
+	st->bounce = c->reserve;
+	st->nr = 0;
+	return true;
+}
+
+static void vdisk_crypt_write_again(struct vdisk_io *io);
+
+static void vdisk_bounce_put(struct vdisk_crypt *c, struct vdisk_crypt_io *st)
+{
+	struct vdisk_crypt_io *next;
+	unsigned long flags;
+	bool reserve = st->bounce == c->reserve;
+
+	if (!reserve)
+		vdisk_bounce_free(c, st);
+	/*
+	 * Who waits has found the reserve in use: either it still is, and its
+	 * user comes here too, or its user sees who waits.
+	 */
+	if (!reserve && list_empty_careful(&c->waiting))
+		return;
+	spin_lock_irqsave(&c->lock, flags);
+	if (reserve)
+		c->reserved = false;
+	next = list_first_entry_or_null(&c->waiting, struct vdisk_crypt_io,
+					waiting);
+	if (next)
+		list_del(&next->waiting);
+	spin_unlock_irqrestore(&c->lock, flags);
+	if (next)
+		vdisk_defer(next->io, vdisk_crypt_write_again);
+}
+
+/*
+ * Bios
+ */
+
+/* The bio has its own data again, and the bounce goes. */
+static void vdisk_crypt_unbounce(struct vdisk_crypt_io *st)
+{
+	st->io->bio->bi_io_vec = st->data;
+	st->data = NULL;
+	vdisk_bounce_put(st->n->priv, st);
+}
+
+/* As vdisk_crypt_run(); the bio carries the bounce from here on. */
+static int vdisk_crypt_write(struct vdisk_crypt *c, struct vdisk_crypt_io *st)
+{
+	struct bio *bio = st->io->bio;
+	unsigned int bytes = bio->bi_iter.bi_size;
+
+	st->data = bio->bi_io_vec;
+	st->src.vec = bio->bi_io_vec;
+	st->src.iter = bio->bi_iter;
+	bio->bi_io_vec = st->bounce;
+	bio->bi_iter = (struct bvec_iter){
+		.bi_sector = bio->bi_iter.bi_sector,
+		.bi_size = bytes,
+	};
+	st->dst.vec = st->bounce;
+	st->dst.iter = bio->bi_iter;
+	return vdisk_crypt_run(st, bytes);
+}
+
+/* On the stack's worker: it was parked for want of a bounce. */
+static void vdisk_crypt_write_again(struct vdisk_io *io)
+{
+	struct vdisk_node *n = io->at;
+	struct vdisk_crypt_io *st = vdisk_state(n, io);
+	struct vdisk_crypt *c = n->priv;
+	int r;
+
+	if (!vdisk_bounce_get(c, st, io->bio->bi_iter.bi_size))
+		return;
+	r = vdisk_crypt_write(c, st);
+	if (r == -EINPROGRESS)
+		return;
+	if (r)
+		vdisk_crypt_failed(io);
+	else
+		vdisk_go_on(io, n);
+}
+
+static enum vdisk_map vdisk_crypt_map(struct vdisk_node *n, struct vdisk_io *io)
+{
+	struct vdisk_crypt_io *st = vdisk_state(n, io);
+	struct vdisk_crypt *c = n->priv;
+	struct bio *bio = io->bio;
+	int r;
+
+	st->data = NULL;
+	st->src.iter.bi_size = 0;
+	if (!bio_has_data(bio))
+		return VDISK_DOWN;
+	if (unlikely(!READ_ONCE(c->key->valid)) ||
+	    unlikely(bio->bi_iter.bi_size & (c->sector_size - 1))) {
+		vdisk_end(io, n, BLK_STS_IOERR);
+		return VDISK_TAKEN;
+	}
+	st->n = n;
+	st->io = io;
+	st->away = NULL;
+	st->sector = bio->bi_iter.bi_sector + c->iv_offset;
+	if (!op_is_write(bio_op(bio))) {
+		st->src.vec = bio->bi_io_vec;
+		st->src.iter = bio->bi_iter;
+		return VDISK_DOWN;
+	}
+	if (!vdisk_bounce_get(c, st, bio->bi_iter.bi_size))
+		return VDISK_TAKEN;
+	r = vdisk_crypt_write(c, st);
+	if (likely(!r))
+		return VDISK_DOWN;
+	if (r != -EINPROGRESS)
+		vdisk_crypt_failed(io);
+	return VDISK_TAKEN;
+}
+
+static enum vdisk_end vdisk_crypt_end(struct vdisk_node *n, struct vdisk_io *io,
+				      blk_status_t *status)
+{
+	struct vdisk_crypt_io *st = vdisk_state(n, io);
+	int r;
+
+	if (st->data) {
+		vdisk_crypt_unbounce(st);
+		return VDISK_UP;
+	}
+	if (!st->src.iter.bi_size || *status)
+		return VDISK_UP;
+	st->dst = st->src;
+	r = vdisk_crypt_run(st, st->src.iter.bi_size);
+	if (r == -EINPROGRESS)
+		return VDISK_KEPT;
+	if (r)
+		*status = BLK_STS_IOERR;
+	io->at = n->parent;
+	return VDISK_UP;
+}
+
+/*
+ * The node
+ */
+
+static void vdisk_crypt_free(struct vdisk_crypt *c)
+{
+	unsigned int i;
+
+	for (i = 0; i < CRYPT_PAGES; i++)
+		if (c->reserve[i].bv_page)
+			__free_page(c->reserve[i].bv_page);
+	if (c->wq)
+		destroy_workqueue(c->wq);
+	percpu_counter_destroy(&c->nr_pages);
+	free_percpu(c->cpu);
+	kfree(c);
+}
+
+/* What the node needs to encrypt; the key is apart. */
+static struct vdisk_crypt *vdisk_crypt_alloc(struct vdisk_node *n)
+{
+	struct vdisk_crypt *c = kzalloc(sizeof(*c), GFP_KERNEL);
+	unsigned int i;
+
+	if (!c)
+		return NULL;
+	spin_lock_init(&c->lock);
+	INIT_LIST_HEAD(&c->waiting);
+	c->cpu = alloc_percpu(struct vdisk_crypt_cpu);
+	/* A bio that waits for a CPU is a guest's that waits: go first. */
+	c->wq = alloc_workqueue("vdisk-crypt/%s",
+				WQ_MEM_RECLAIM | WQ_UNBOUND | WQ_HIGHPRI, 0,
+				dm_table_device_name(n->stack->ti->table));
+	if (percpu_counter_init(&c->nr_pages, 0, GFP_KERNEL) || !c->cpu || !c->wq)
+		goto bad;
+	for (i = 0; i < CRYPT_PAGES; i++) {
+		struct page *page = alloc_page(GFP_KERNEL);
+
+		if (!page)
+			goto bad;
+		bvec_set_page(&c->reserve[i], page, PAGE_SIZE, 0);
+	}
+	/* 1/64 of memory: dm-crypt's bound is 2 % for all its devices. */
+	c->max_pages = totalram_pages() / 64;
+	return c;
+
+bad:
+	vdisk_crypt_free(c);
+	return NULL;
+}
+
+static int vdisk_crypt_ctr(struct vdisk_node *n)
+{
+	struct vdisk_crypt *c;
+	int r;
+
+	if (!n->val[CRYPT_CIPHER].set)
+		return vdisk_fail(n, -EINVAL, "cipher: missing");
+	if (!n->val[CRYPT_KEY].set)
+		return vdisk_fail(n, -EINVAL, "key: missing");
+	c = vdisk_crypt_alloc(n);
+	if (!c)
+		return vdisk_fail(n, -ENOMEM, "out of memory");
+	c->sector_size = SECTOR_SIZE;
+	if (n->val[CRYPT_SECTOR_SIZE].set &&
+	    kstrtouint(n->val[CRYPT_SECTOR_SIZE].str, 10, &c->sector_size)) {
+		r = vdisk_fail(n, -EINVAL, "sector_size: no number");
+		goto free;
+	}
+	c->iv_offset = n->val[CRYPT_IV_OFFSET].num;
+	if (c->iv_offset & ((c->sector_size >> SECTOR_SHIFT) - 1)) {
+		r = vdisk_fail(n, -EINVAL,
+			       "iv_offset: not a multiple of sector_size, %u sectors",
+			       c->sector_size >> SECTOR_SHIFT);
+		goto free;
+	}
+	if (n->val[CRYPT_IV_LARGE].set)
+		c->iv_shift = ilog2(c->sector_size) - SECTOR_SHIFT;
+	c->key = vdisk_key_get(n, n->val[CRYPT_KEY].str);
+	if (IS_ERR(c->key)) {
+		r = PTR_ERR(c->key);
+		goto free;
+	}
+	c->req_size = sizeof(struct skcipher_request) +
+		      crypto_skcipher_reqsize(c->key->tfm);
+	n->io_size = sizeof(struct vdisk_crypt_io) + CRYPTO_MINALIGN + c->req_size;
+	n->priv = c;
+	return 0;
+
+free:
+	vdisk_crypt_free(c);
+	return r;
+}
+
+static void vdisk_crypt_dtr(struct vdisk_node *n)
+{
+	struct vdisk_crypt *c = n->priv;
+
+	WARN_ON_ONCE(c->reserved || !list_empty(&c->waiting));
+	vdisk_key_put(c->key);
+	vdisk_crypt_free(c);
+}
+
+static sector_t vdisk_crypt_length(const struct vdisk_node *n)
+{
+	const struct vdisk_crypt *c = n->priv;
+	sector_t len = n->children[0]->ops->length(n->children[0]);
+
+	return len == VDISK_UNBOUNDED ? len :
+	       round_down(len, c->sector_size >> SECTOR_SHIFT);
+}
+
+static int vdisk_crypt_give(struct vdisk_node *n)
+{
+	n->children[0]->len = n->len;
+	return 0;
+}
+
+static void vdisk_crypt_limits(struct vdisk_node *n, struct queue_limits *lim)
+{
+	const struct vdisk_crypt *c = n->priv;
+
+	lim->logical_block_size = max(lim->logical_block_size, c->sector_size);
+	lim->physical_block_size = max(lim->physical_block_size, c->sector_size);
+	lim->io_min = max(lim->io_min, c->sector_size);
+	/* So a unit lies in one piece of memory. */
+	lim->dma_alignment = max(lim->dma_alignment, lim->logical_block_size - 1);
+	/*
+	 * Zeroes below are not zeroes above: without write-zeroes the block layer
+	 * writes them as data.
+	 */
+	lim->max_write_zeroes_sectors = 0;
+	vdisk_limits_check_unmap(lim);
+	lim->max_secure_erase_sectors = 0;
+	if (!n->val[CRYPT_ALLOW_DISCARDS].set)
+		vdisk_limits_discard(lim, 0, 0);
+	else if (lim->max_hw_discard_sectors)
+		lim->discard_granularity = max(lim->discard_granularity,
+					       c->sector_size);
+}
+
+static struct vdisk_node *vdisk_crypt_route(struct vdisk_node *n,
+					    struct vdisk_run *run)
+{
+	run->nr = min(run->nr, CRYPT_SECTORS);
+	return n->children[0];
+}
+
+static void vdisk_crypt_postsuspend(struct vdisk_node *n)
+{
+	struct vdisk_crypt *c = n->priv;
+
+	c->suspended = true;
+}
+
+static int vdisk_crypt_preresume(struct vdisk_node *n)
+{
+	struct vdisk_crypt *c = n->priv;
+
+	if (!c->key->valid)
+		return vdisk_fail(n, -EAGAIN,
+				  "key: it is wiped; send the message 'key set :<bytes>:<type>:<description>' first");
+	return 0;
+}
+
+static void vdisk_crypt_resume(struct vdisk_node *n)
+{
+	struct vdisk_crypt *c = n->priv;
+
+	c->suspended = false;
+}
+
+static int vdisk_crypt_set(struct vdisk_node *n, const char *ref)
+{
+	struct vdisk_val *val = &n->val[CRYPT_KEY];
+	struct vdisk_crypt *c = n->priv;
+	struct vdisk_key *key;
+	char *str;
+	int r;
+
+	r = vdisk_check_key(n, "key", ref);
+	if (r)
+		return r;
+	str = kstrdup(ref, GFP_NOIO);
+	if (!str)
+		return vdisk_fail(n, -ENOMEM, "out of memory");
+	key = vdisk_key_get(n, ref);
+	if (IS_ERR(key)) {
+		kfree(str);
+		return PTR_ERR(key);
+	}
+	if (sizeof(struct skcipher_request) +
+	    crypto_skcipher_reqsize(key->tfm) > c->req_size) {
+		vdisk_key_put(key);
+		kfree(str);
+		return vdisk_fail(n, -EBUSY,
+				  "key: the kernel now has another xts(aes), which needs more memory per bio; reload the table");
+	}
+	spin_lock(&n->stack->value_lock);
+	swap(val->str, str);
+	swap(c->key, key);
+	spin_unlock(&n->stack->value_lock);
+	kfree(str);
+	vdisk_key_put(key);
+	return 0;
+}
+
+/* The verbs of dm-crypt, under its condition. */
+static int vdisk_crypt_message(struct vdisk_node *n, unsigned int argc,
+			       char **argv, struct vdisk_out *out)
+{
+	struct vdisk_crypt *c = n->priv;
+	bool set = argc == 3 && !strcmp(argv[1], "set");
+	bool wipe = argc == 2 && !strcmp(argv[1], "wipe");
+	unsigned int noio;
+	int r;
+
+	if (strcmp(argv[0], "key") || (!set && !wipe))
+		return vdisk_fail(n, -EINVAL,
+				  "understands: key set :<bytes>:<type>:<description>, key wipe");
+	if (!c->suspended)
+		return vdisk_fail(n, -EBUSY,
+				  "key: not while the device is in use; suspend it first");
+	/* Reclaim may wait for this very device. */
+	noio = memalloc_noio_save();
+	if (set)
+		r = vdisk_crypt_set(n, argv[2]);
+	else
+		r = vdisk_key_wipe(c->key);
+	memalloc_noio_restore(noio);
+	return r;
+}
+
+static void vdisk_crypt_status(struct vdisk_node *n, struct vdisk_out *out)
+{
+	struct vdisk_crypt *c = n->priv;
+
+	spin_lock(&n->stack->value_lock);
+	vdisk_emit(out, " key=%s cipher=%s", c->key->valid ? "set" : "wiped",
+		   crypto_skcipher_alg(c->key->tfm)->base.cra_driver_name);
+	spin_unlock(&n->stack->value_lock);
+}
+
+const struct vdisk_ops vdisk_crypt_ops = {
+	.ctr = vdisk_crypt_ctr,
+	.dtr = vdisk_crypt_dtr,
+	.length = vdisk_crypt_length,
+	.give = vdisk_crypt_give,
+	.limits = vdisk_crypt_limits,
+	.route = vdisk_crypt_route,
+	.map = vdisk_crypt_map,
+	.end = vdisk_crypt_end,
+	.postsuspend = vdisk_crypt_postsuspend,
+	.preresume = vdisk_crypt_preresume,
+	.resume = vdisk_crypt_resume,
+	.status = vdisk_crypt_status,
+	.message = vdisk_crypt_message,
+	.splits = true,
+	.defers = true,
+};
