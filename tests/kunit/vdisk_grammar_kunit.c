@@ -90,6 +90,9 @@ static const struct canon canons[] = {
 	  "test mode:timer period:3000us up ( zero )" },
 	{ "test period:1s ( zero )", "test period:1000000us ( zero )" },
 	{ "block 259:18446744073709551615" },
+	{ "delay ( zero )" },
+	{ "delay seed:007 discard:0 flush:1s write:2ms/3ms@50 label:d read:40us ( zero )",
+	  "delay read:40us write:2000us/3000us@50 flush:1000000us discard:0us seed:7 label:d ( zero )" },
 };
 
 static void canon_desc(const struct canon *c, char *desc)
@@ -125,8 +128,8 @@ struct refusal {
 
 static const struct refusal refusals[] = {
 	{ "", "empty: a stack is a node type and its words" },
-	{ "rom", "'rom' is no node type; there are block nvme ram zero striped concat test" },
-	{ "(", "'(' is no node type; there are block nvme ram zero striped concat test" },
+	{ "rom", "'rom' is no node type; there are block nvme ram zero striped concat delay test" },
+	{ "(", "'(' is no node type; there are block nvme ram zero striped concat delay test" },
 	{ "block", "block: device: missing" },
 	{ "block sda", "block: device: 'sda' is no absolute path and no major:minor" },
 	{ "block 8:", "block: device: '8:' is no absolute path and no major:minor" },
@@ -162,7 +165,7 @@ static const struct refusal refusals[] = {
 	{ "striped chunk:8 ( zero", "striped/0/zero: ')' missing behind it" },
 	{ "striped chunk:8 (", "striped: '(' without a node behind it" },
 	{ "striped chunk:8 ( )",
-	  "')' is no node type; there are block nvme ram zero striped concat test" },
+	  "')' is no node type; there are block nvme ram zero striped concat delay test" },
 	{ "striped chunk:8 ( zero ) )", "striped: ')' without its '('" },
 	{ "striped ( zero ) chunk:8",
 	  "striped: 'chunk:8' behind a child: words and options come first" },
@@ -178,6 +181,13 @@ static const struct refusal refusals[] = {
 	{ "test period:11s ( zero )", "test: period: not in 1..10000000 us" },
 	{ "test period:18446744073709551615s ( zero )", "test: period: not in 1..10000000 us" },
 	{ "test up:1 ( zero )", "test: 'up:1': unknown option" },
+	{ "delay read:5 ( zero )", "delay: read: '5' is not a time (us, ms or s)" },
+	{ "delay write:1s write:2s ( zero )", "delay: write: given twice" },
+	{ "delay seed:x ( zero )", "delay: seed: 'x' is not a number" },
+	{ "delay seed:18446744073709551616 ( zero )",
+	  "delay: seed: not in 0..18446744073709551615" },
+	{ "delay read:1s", "delay: needs 1 child, has 0" },
+	{ "delay ( zero ) ( zero )", "delay: takes no more than 1 child" },
 	{ "block a\nb", "block: device: 'a\\nb' is no absolute path and no major:minor" },
 };
 

@@ -146,7 +146,7 @@ static void put(const char *word)
 }
 
 /* Options: canonical in this order, the user's shuffled. */
-static struct { char user[80], canonical[80]; } options[8];
+static struct { char user[256], canonical[256]; } options[8];
 static unsigned int nr_options;
 
 static void option(const char *key, uint64_t value)
@@ -168,6 +168,52 @@ static void option_time(void)
 
 	sprintf(options[nr_options].user, "period:%u%s", n, units[unit].name);
 	sprintf(options[nr_options++].canonical, "period:%uus", n * units[unit].us);
+}
+
+static uint64_t some_time(char *word, uint64_t least)
+{
+	static const struct { const char *name; unsigned int us; } units[] = { { "us", 1 }, { "ms", 1000 }, { "s", 1000000 } };
+	unsigned int unit = below(3);
+	uint64_t most = 3600000000ULL / units[unit].us, n = (least + units[unit].us - 1) / units[unit].us;
+
+	/* A unit that is too coarse for what is left */
+	if (n > most)
+		return some_time(word, least);
+	n += below(chance(20) ? most - n + 1 : chance(50) ? 1 : most - n < 5 ? 1 : 5);
+	sprintf(word, "%s%llu%s", chance(5) ? "00" : "", (unsigned long long)n, n || chance(50) ? units[unit].name : "");
+	if (!n && !strcmp(word, "000"))
+		strcpy(word, "0");
+	return n * units[unit].us;
+}
+
+static void option_latency(const char *key)
+{
+	char *u = options[nr_options].user, *c = options[nr_options].canonical, word[32];
+	unsigned int i, n = chance(50) ? 1 : 1 + below(8), at = 0;
+	uint64_t us = 0;
+
+	u += sprintf(u, "%s:", key);
+	c += sprintf(c, "%s:", key);
+	for (i = 0; i < n; i++) {
+		us = some_time(word, us);
+		u += sprintf(u, "%s%s", i ? "/" : "", word);
+		c += sprintf(c, "%s%lluus", i ? "/" : "", (unsigned long long)us);
+		if (!i)
+			continue;
+		/* Of 1/1000 %, and room for those that follow */
+		at += 1 + below(chance(50) ? 10 : 99999 / n - 1);
+		if (chance(30) && at / 1000 < 98)
+			at = (at / 1000 + 1) * 1000;
+		u += sprintf(u, "@%u", at / 1000);
+		c += sprintf(c, "@%u", at / 1000);
+		if (at % 1000 || chance(20))
+			u += sprintf(u, ".%03u", at % 1000);
+		if (at % 1000)
+			c += sprintf(c, ".%03u", at % 1000);
+		while (at % 1000 && c[-1] == '0')
+			*--c = '\0';
+	}
+	nr_options++;
 }
 
 static void put_options(void)
@@ -251,6 +297,21 @@ static void gen_test(uint64_t len, bool exact, unsigned int depth, unsigned int 
 	child(len, exact, depth, budget - 1);
 }
 
+static void gen_delay(uint64_t len, bool exact, unsigned int depth, unsigned int budget)
+{
+	static const char *const classes[] = { "read", "write", "flush", "discard" };
+	unsigned int i;
+
+	put("delay");
+	for (i = 0; i < 4; i++)
+		if (chance(40))
+			option_latency(classes[i]);
+	if (chance(20))
+		option("seed", chance(50) ? next() >> 8 : below(3)); /* 20 digits at most, with zeroes before it */
+	put_options();
+	child(len, exact, depth, budget - 1);
+}
+
 static void gen_striped(uint64_t len, bool exact, unsigned int depth, unsigned int budget)
 {
 	uint64_t most = budget - 1 < 16 || chance(95) ? 16 : MAX_CHILDREN, n, i, chunk, per;
@@ -303,12 +364,15 @@ static void gen(uint64_t len, bool exact, unsigned int depth, unsigned int budge
 		gen_leaf(len, exact);
 		return;
 	}
-	switch (below(4)) {
+	switch (below(5)) {
 	case 0:
 		gen_test(len, exact, depth, budget);
 		break;
 	case 1:
 		gen_concat(len, exact, depth, budget);
+		break;
+	case 2:
+		gen_delay(len, exact, depth, budget);
 		break;
 	default:
 		gen_striped(len, exact, depth, budget);
@@ -369,6 +433,7 @@ static const char *const words[] = {
 	"piece:1", "piece:1048576", "label:", "label:a", "name:x", "mode:hold", "period:10000000us", "up", "\\", "\\\\", "\xa0",
 	"\n", "\t", " ", "%s%n%pV", "0", "99999999999999999999", "-1", "/dev/null", "/dev", "/proc/self/mem", "254:0", "7:0",
 	"drop_volatile", ":", "eui:0011223344556677", "nguid:", "\xff", "\x01",
+	"delay", "read:", "write:0", "flush:1us/2us@50", "/2ms@99", "@", "@99.999", "/", "seed:1",
 };
 
 static void splice(char *line, size_t at, size_t remove, const char *add, size_t add_len)

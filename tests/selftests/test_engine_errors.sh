@@ -22,6 +22,7 @@ for leaf in medium full io; do
 	bad="block /dev/mapper/$VD$leaf"
 	for stack in "$bad" "striped chunk:8 ( block $good len:4096 ) ( $bad )" "concat ( block $good len:8 ) ( $bad )" \
 		"test up ( $bad )" "test mode:work piece:1 ( striped chunk:8 ( block $good ) ( $bad ) )" \
+		"delay read:1ms write:1ms ( $bad )" "striped chunk:8 ( block $good ) ( delay write:2ms ( test up ( $bad ) ) )" \
 		"striped chunk:8 ( test mode:work ( block $good ) ) ( test piece:3 up ( $bad ) )"; do
 		vd a 4096 "$stack"
 		# One write over both children

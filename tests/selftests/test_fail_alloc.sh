@@ -29,6 +29,7 @@ undo=('echo 0 >/sys/kernel/debug/failslab/probability' 'echo 0 >/sys/kernel/debu
 
 for stack in "block ${disks[0]} label:x" "striped chunk:8 $(children 2)" "ram name:$VD max:800" \
 	"test mode:work up piece:8 ( concat ( striped chunk:8 $(children 2 len:400) ) ( ram label:z ) )" \
+	'delay read:1ms/2ms@50 write:1s flush:0 ( striped chunk:8 ( delay discard:1s ( ram ) ) ( zero ) )' \
 	'striped chunk:8 ( test mode:read ( ram ) ) ( zero )'; do
 	other=0 failed=()
 	for ((n = 1; n < 500; n++)); do

@@ -6,7 +6,7 @@
 
 load_vdisk
 scratch
-types='block nvme ram zero striped concat test'
+types='block nvme ram zero striped concat delay test'
 name='is not 1 to 63 of A-Z a-z 0-9 . _ -'
 long=$(printf '%064d' 0)
 
@@ -82,6 +82,29 @@ done
 for time in 0us 11s 10001ms 18446744073709551615s; do
 	refused 'test: period: not in 1..10000000 us' "test period:$time ( zero )"
 done
+for time in 5 5m 1.5ms 1us/ /1us ,; do
+	part=$time
+	[[ $time != */* ]] || part=
+	refused "delay: flush: '$part' is not a time (us, ms or s)" "delay flush:$time ( zero )"
+done
+for time in 3601s 3600000001us 18446744073709551615s 0/5000s@50; do
+	refused 'delay: write: not in 0..3600000000 us' "delay write:$time ( zero )"
+done
+for percentile in 0 0.000 100 99.9999 99. .5 -1 x ''; do
+	refused "delay: read: '$percentile' is not a percentile (above 0, below 100, up to 3 digits behind the point)" \
+		"delay read:1us/2us@$percentile ( zero )"
+done
+refused 'delay: read: the first time has no percentile' 'delay read:1us@50 ( zero )'
+refused 'delay: read: every time but the first needs a percentile' 'delay read:1us/2us ( zero )'
+refused 'delay: read: percentiles do not rise' 'delay read:1us/2us@50/3us@50 ( zero )'
+refused 'delay: discard: times fall' 'delay discard:2us/1us@50 ( zero )'
+refused 'delay: read: more than 8 times' "delay read:1us$(printf '/1us@%d' {1..8}) ( zero )"
+refused 'delay: read: given twice' 'delay read:1us read:1us ( zero )'
+refused "delay: seed: '1us' is not a number" 'delay seed:1us ( zero )'
+refused 'delay: seed: not in 0..18446744073709551615' 'delay seed:18446744073709551616 ( zero )'
+refused "delay: 'erase:1us': unknown option" 'delay erase:1us ( zero )'
+refused 'concat/1/delay: needs 1 child, has 0' 'concat ( zero ) ( delay read:1us )'
+refused 'delay: takes no more than 1 child' 'delay ( zero ) ( zero )'
 
 refused 'block: device: missing' 'block'
 refused 'concat/0/block: device: missing' 'concat ( block )'

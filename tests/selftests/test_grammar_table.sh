@@ -28,6 +28,10 @@ prints 'options in any order' "block $DISK label:x len:4000 start:0" "block $dev
 prints 'white space' $'  striped  \t chunk:008   (   ram  )  (\tzero ) ' 'striped chunk:8 ( ram ) ( zero )'
 prints 'times' 'test up piece:16 mode:timer period:2s ( zero )' 'test mode:timer period:2000000us piece:16 up ( zero )'
 prints 'ms' 'test period:3ms ( zero )' 'test period:3000us ( zero )'
+prints 'latencies' 'delay seed:01 discard:3600s write:0 flush:0/1ms@0.5 read:200us/2ms@99/20ms@99.900 ( zero )' \
+	'delay read:200us/2000us@99/20000us@99.9 write:0us flush:0us/1000us@0.5 discard:3600000000us seed:1 ( zero )'
+longest=$(printf '/3600000000us@99.99%d' {1..7})
+prints 'the longest latency' "delay read:3600s$longest ( zero )" "delay read:3600000000us$longest ( zero )"
 prints 'names' 'ram max:100 name:a.B_c-9' 'ram name:a.B_c-9 max:100'
 prints 'escaped words' '\s\triped chunk\:8 \( \zero \)' 'striped chunk:8 ( zero )'
 prints 'drop_volatile says something about the load only' 'zero drop_volatile' 'zero'

@@ -9,7 +9,8 @@ load_vdisk
 null_disk 8 512 poll_queues=1
 null_disk 8 512 poll_queues=1
 for stack in 'ram' "block ${disks[0]}" "striped chunk:8 $(children 2)" "concat $(children 2)" \
-	"test mode:work ( block ${disks[0]} )" "test piece:8 up ( striped chunk:16 $(children 2) )"; do
+	"test mode:work ( block ${disks[0]} )" "test piece:8 up ( striped chunk:16 $(children 2) )" \
+	"delay read:300us write:100us ( block ${disks[0]} )" "striped chunk:16 ( delay read:1ms ( block ${disks[0]} ) ) ( ram )"; do
 	vd a 16384 "$stack"
 	out=$(vdio -n 400 -w 100 -m 4 --verify "/dev/mapper/${VD}a" 2>&1)
 	is $? 0 "$stack: no error"

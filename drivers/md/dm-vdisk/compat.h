@@ -9,6 +9,7 @@
 
 #include <linux/blkdev.h>
 #include <linux/device-mapper.h>
+#include <linux/hrtimer.h>
 #include <linux/kernel.h>
 #include <linux/version.h>
 #include <linux/workqueue.h>
@@ -205,6 +206,17 @@ static inline void vdisk_limits_discard(struct queue_limits *lim,
 #else
 #define VDISK_CRYPTO_DATA		struct crypto_async_request *
 #define vdisk_crypto_data(req)		((req)->data)
+#endif
+
+/* One call since 6.13 */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 13, 0)
+static inline void hrtimer_setup(struct hrtimer *timer,
+				 enum hrtimer_restart (*function)(struct hrtimer *),
+				 clockid_t clock_id, enum hrtimer_mode mode)
+{
+	hrtimer_init(timer, clock_id, mode);
+	timer->function = function;
+}
 #endif
 
 /* "Bound to a CPU" is the default until 6.17, and has to be said from there. */

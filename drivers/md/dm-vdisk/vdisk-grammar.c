@@ -23,6 +23,7 @@ static const struct vdisk_ops *const vdisk_all_ops[VDISK_NR_TYPES] = {
 	[VDISK_TYPE_STRIPED] = &vdisk_striped_ops,
 	[VDISK_TYPE_CONCAT] = &vdisk_concat_ops,
 	[VDISK_TYPE_CRYPT] = &vdisk_crypt_ops,
+	[VDISK_TYPE_DELAY] = &vdisk_delay_ops,
 #ifdef CONFIG_DM_VDISK_TEST
 	[VDISK_TYPE_TEST] = &vdisk_test_ops,
 #endif
@@ -208,6 +209,154 @@ int vdisk_check_key(struct vdisk_node *n, const char *name, const char *word)
 			  name);
 }
 
+/* Above 0 and below 100, up to 3 digits behind the point; kept in 1/1000 %. */
+static int vdisk_read_percentile(const char *word, u32 *at)
+{
+	static const u32 scale[] = { 1000, 100, 10, 1 };
+	size_t whole = strspn(word, "0123456789");
+	const char *point = word + whole;
+	size_t digits = 0;
+	u32 num = 0;
+
+	if (*point == '.') {
+		digits = strspn(point + 1, "0123456789");
+		if (!digits || digits >= ARRAY_SIZE(scale) || point[1 + digits])
+			return -EINVAL;
+	} else if (*point) {
+		return -EINVAL;
+	}
+	if (!whole || whole > 2)
+		return -EINVAL;
+	for (; *word; word++)
+		if (*word != '.')
+			num = num * 10 + *word - '0';
+	*at = num * scale[digits];
+	return *at ? 0 : -EINVAL;
+}
+
+/* One step of a latency; @part ends with it, and is cut in two. */
+static int vdisk_read_step(struct vdisk_node *n, const struct vdisk_arg *a,
+			   char *part, struct vdisk_latency *lat)
+{
+	struct vdisk_step *step = &lat->step[lat->nr];
+	char *at = strchr(part, '@');
+	u64 us = 0;
+	int r = 0;
+
+	if (at)
+		*at++ = '\0';
+	if (strcmp(part, "0"))
+		r = vdisk_read_number(part, true, &us);
+	if (r == -EINVAL)
+		return vdisk_fail(n, r, "%s: '%*pE' is not a time (us, ms or s)",
+				  a->name, vdisk_shown(part), part);
+	if (r || us < a->min || us > a->max)
+		return vdisk_fail(n, -ERANGE, "%s: not in %llu..%llu us",
+				  a->name, a->min, a->max);
+	step->us = us;
+	step->at = 0;
+	if (!lat->nr != !at)
+		return vdisk_fail(n, -EINVAL, at ?
+				  "%s: the first time has no percentile" :
+				  "%s: every time but the first needs a percentile",
+				  a->name);
+	if (at && vdisk_read_percentile(at, &step->at))
+		return vdisk_fail(n, -EINVAL,
+				  "%s: '%*pE' is not a percentile (above 0, below 100, up to 3 digits behind the point)",
+				  a->name, vdisk_shown(at), at);
+	if (lat->nr && step->at <= step[-1].at)
+		return vdisk_fail(n, -EINVAL, "%s: percentiles do not rise",
+				  a->name);
+	if (lat->nr && step->us < step[-1].us)
+		return vdisk_fail(n, -EINVAL, "%s: times fall", a->name);
+	lat->nr++;
+	return 0;
+}
+
+/**
+ * vdisk_read_latency - what a VDISK_LATENCY says
+ * @n: the node
+ * @arg: which of its values
+ * @word: as in the table line
+ * @lat: set
+ *
+ * Context: Process context.
+ * Return: 0, or -errno after vdisk_fail().
+ */
+int vdisk_read_latency(struct vdisk_node *n, unsigned int arg,
+		       const char *word, struct vdisk_latency *lat)
+{
+	const struct vdisk_arg *a = &n->type->args[arg];
+	char part[48];
+	size_t len;
+	int r;
+
+	lat->nr = 0;
+	for (;; word += len + 1) {
+		len = strcspn(word, "/");
+		if (lat->nr == VDISK_MAX_STEPS)
+			return vdisk_fail(n, -EINVAL, "%s: more than %u times",
+					  a->name, VDISK_MAX_STEPS);
+		/* Longer than any step: what is cut off makes it no better. */
+		strscpy(part, word, min(len + 1, sizeof(part)));
+		r = vdisk_read_step(n, a, part, lat);
+		if (r || !word[len])
+			return r;
+	}
+}
+
+/* The canonical form, for val->str. */
+static char *vdisk_latency_str(const struct vdisk_latency *lat, gfp_t gfp)
+{
+	char buf[VDISK_MAX_STEPS * sizeof("/3600000000us@99.999")];
+	struct vdisk_out out = { buf, 0, sizeof(buf) };
+	unsigned int i;
+
+	for (i = 0; i < lat->nr; i++) {
+		u32 at = lat->step[i].at, part = at % 1000, digits = 3;
+
+		vdisk_emit(&out, "%s%uus", i ? "/" : "", lat->step[i].us);
+		if (i)
+			vdisk_emit(&out, "@%u", at / 1000);
+		for (; part && !(part % 10); part /= 10)
+			digits--;
+		if (part)
+			vdisk_emit(&out, ".%0*u", digits, part);
+	}
+	return kstrdup(buf, gfp);
+}
+
+/**
+ * vdisk_set_latency - change a value of a node that is in use
+ * @n: the node
+ * @arg: which of its values, a VDISK_LATENCY
+ * @word: as in the table line
+ * @lat: set to what it says
+ *
+ * Context: Process context, under message_lock; does no I/O to get memory.
+ * Return: 0, or -errno after vdisk_fail().
+ */
+int vdisk_set_latency(struct vdisk_node *n, unsigned int arg, const char *word,
+		      struct vdisk_latency *lat)
+{
+	struct vdisk_val *val = &n->val[arg];
+	char *str;
+	int r;
+
+	r = vdisk_read_latency(n, arg, word, lat);
+	if (r)
+		return r;
+	str = vdisk_latency_str(lat, GFP_NOIO);
+	if (!str)
+		return vdisk_fail(n, -ENOMEM, "out of memory");
+	spin_lock(&n->stack->value_lock);
+	swap(val->str, str);
+	val->set = true;
+	spin_unlock(&n->stack->value_lock);
+	kfree(str);
+	return 0;
+}
+
 static bool vdisk_is_choice(const char *word, const char *choices)
 {
 	size_t len = strlen(word);
@@ -228,6 +377,7 @@ static int vdisk_read_value(struct vdisk_node *n, unsigned int arg,
 {
 	const struct vdisk_arg *a = &n->type->args[arg];
 	struct vdisk_val *val = &n->val[arg];
+	struct vdisk_latency lat;
 	int r;
 
 	if (val->set)
@@ -239,10 +389,13 @@ static int vdisk_read_value(struct vdisk_node *n, unsigned int arg,
 		return 0;
 	case VDISK_SECTORS:
 	case VDISK_TIME:
+	case VDISK_NUMBER:
 		r = vdisk_read_number(word, a->kind == VDISK_TIME, &val->num);
 		if (r == -EINVAL)
 			return vdisk_fail(n, r, "%s: '%*pE' is not %s", a->name,
-					  vdisk_shown(word), word, a->kind == VDISK_TIME ?
+					  vdisk_shown(word), word,
+					  a->kind == VDISK_NUMBER ? "a number" :
+					  a->kind == VDISK_TIME ?
 					  "a time (us, ms or s)" :
 					  "a number of sectors");
 		if (r || val->num < a->min || val->num > a->max)
@@ -272,6 +425,12 @@ static int vdisk_read_value(struct vdisk_node *n, unsigned int arg,
 		if (r)
 			return r;
 		break;
+	case VDISK_LATENCY:
+		r = vdisk_read_latency(n, arg, word, &lat);
+		if (r)
+			return r;
+		val->str = vdisk_latency_str(&lat, GFP_KERNEL);
+		return val->str ? 0 : vdisk_fail(n, -ENOMEM, "out of memory");
 	case VDISK_HEX:
 		val->str = kzalloc(2 * a->max + 1, GFP_KERNEL);
 		if (!val->str)
@@ -542,6 +701,7 @@ static void vdisk_emit_value(struct vdisk_out *out, const struct vdisk_arg *a,
 	case VDISK_FLAG:
 		break;
 	case VDISK_SECTORS:
+	case VDISK_NUMBER:
 		vdisk_emit(out, "%llu", val->num);
 		break;
 	case VDISK_TIME:

@@ -111,14 +111,24 @@ static bool vdisk_is_flush(const struct bio *bio)
 	return (bio->bi_opf & REQ_PREFLUSH) && !bio->bi_iter.bi_size;
 }
 
+/**
+ * vdisk_kind - what a bio counts as
+ * @bio: data, a flush or a range
+ *
+ * Context: Any context.
+ * Return: VDISK_READ, VDISK_WRITE, VDISK_FLUSH or VDISK_DISCARD.
+ */
+unsigned int vdisk_kind(const struct bio *bio)
+{
+	if (vdisk_is_flush(bio))
+		return VDISK_FLUSH;
+	return vdisk_is_data(bio) ? bio_data_dir(bio) : VDISK_DISCARD;
+}
+
 static void vdisk_count_bio(struct vdisk_node *leaf, const struct bio *bio)
 {
-	unsigned int kind = VDISK_DISCARD;
+	unsigned int kind = vdisk_kind(bio);
 
-	if (vdisk_is_flush(bio))
-		kind = VDISK_FLUSH;
-	else if (vdisk_is_data(bio))
-		kind = bio_data_dir(bio);
 	this_cpu_inc(leaf->count->ios[kind]);
 	this_cpu_add(leaf->count->sectors[kind], bio_sectors(bio));
 }

@@ -216,6 +216,7 @@ static void vdisk_lay_out(struct vdisk_stack *s)
 
 static int vdisk_make_pools(struct vdisk_stack *s)
 {
+	unsigned int flags = WQ_MEM_RECLAIM | WQ_PERCPU;
 	bool defers = false;
 	unsigned int i;
 	int r;
@@ -223,6 +224,12 @@ static int vdisk_make_pools(struct vdisk_stack *s)
 	for (i = 0; i < s->nr_nodes; i++) {
 		struct vdisk_node *n = s->nodes[i];
 
+		/*
+		 * Preempts who runs, and sends thousands of bios at once: not
+		 * tied to a CPU, where all other work would wait for that.
+		 */
+		if (n->ops->prompt)
+			flags = WQ_MEM_RECLAIM | WQ_UNBOUND | WQ_HIGHPRI;
 		defers |= n->ops->defers || n->ops->own_ios || vdisk_multi_size(n);
 		r = vdisk_pools_create(n);
 		if (r)
@@ -231,7 +238,7 @@ static int vdisk_make_pools(struct vdisk_stack *s)
 	if (!defers)
 		return 0;
 	/* One per stack: its rescuer must not wait for another stack's. */
-	s->wq = alloc_workqueue("vdisk/%s", WQ_MEM_RECLAIM | WQ_PERCPU, 0,
+	s->wq = alloc_workqueue("vdisk/%s", flags, 0,
 				dm_table_device_name(s->ti->table));
 	return s->wq ? 0 : vdisk_fail(s->nodes[0], -ENOMEM, "out of memory");
 }

@@ -55,6 +55,19 @@ static const struct vdisk_arg crypt_args[] = {
 		.help = "pass discards, which shows what is unused" },
 };
 
+#define LATENCY(n, what)						\
+	{ (n), VDISK_LATENCY, .max = 3600000000ULL, .help = (what) }
+
+static const struct vdisk_arg delay_args[] = {
+	[DELAY_READ] = LATENCY("read", "of reads"),
+	[DELAY_WRITE] = LATENCY("write", "of writes"),
+	[DELAY_FLUSH] = LATENCY("flush", "of empty flushes"),
+	[DELAY_DISCARD] = LATENCY("discard",
+		"of discards, secure erases and write zeroes"),
+	[DELAY_SEED] = { "seed", VDISK_NUMBER, .max = ~0ULL,
+		.help = "what the random numbers begin with (default 0)" },
+};
+
 #ifdef CONFIG_DM_VDISK_TEST
 static const struct vdisk_arg test_args[] = {
 	[TEST_MODE] = { "mode", VDISK_CHOICE,
@@ -86,6 +99,9 @@ const struct vdisk_type vdisk_types[VDISK_NR_TYPES] = {
 	[VDISK_TYPE_CRYPT] = { "crypt", ARGS(crypt_args),
 		.min_children = 1, .max_children = 1,
 		.help = "aes-xts-plain64, the bytes of dm-crypt" },
+	[VDISK_TYPE_DELAY] = { "delay", ARGS(delay_args),
+		.min_children = 1, .max_children = 1,
+		.help = "latency, fixed or by percentiles" },
 #ifdef CONFIG_DM_VDISK_TEST
 	[VDISK_TYPE_TEST] = { "test", ARGS(test_args),
 		.min_children = 1, .max_children = 1,

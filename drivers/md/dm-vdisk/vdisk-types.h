@@ -17,6 +17,7 @@
 #define VDISK_MAX_NODES		256	/* nodes of a stack */
 #define VDISK_MAX_CHILDREN	128	/* children of a node */
 #define VDISK_MAX_ARGS		8	/* words and options of a type */
+#define VDISK_MAX_STEPS		8	/* times of a latency */
 
 /* What an argument's value may be, and how it is written. */
 enum vdisk_kind {
@@ -28,6 +29,8 @@ enum vdisk_kind {
 	VDISK_CHOICE,	/* one of help's words, parted by '|' */
 	VDISK_FLAG,	/* bare word */
 	VDISK_KEY,	/* :<bytes>:<type>:<description> of a key in a keyring */
+	VDISK_NUMBER,	/* decimal, min..max */
+	VDISK_LATENCY,	/* <time>[/<time>@<percentile>...], each time min..max us */
 };
 
 /**
@@ -74,6 +77,7 @@ enum vdisk_type_id {
 	VDISK_TYPE_STRIPED,
 	VDISK_TYPE_CONCAT,
 	VDISK_TYPE_CRYPT,
+	VDISK_TYPE_DELAY,
 #ifdef CONFIG_DM_VDISK_TEST
 	VDISK_TYPE_TEST,
 #endif
@@ -88,6 +92,7 @@ enum {
 	CRYPT_CIPHER, CRYPT_KEY, CRYPT_IV_OFFSET, CRYPT_SECTOR_SIZE,
 	CRYPT_IV_LARGE, CRYPT_ALLOW_DISCARDS
 };
+enum { DELAY_READ, DELAY_WRITE, DELAY_FLUSH, DELAY_DISCARD, DELAY_SEED };
 enum { TEST_MODE, TEST_PERIOD, TEST_PIECE, TEST_UP };
 
 extern const struct vdisk_type vdisk_types[VDISK_NR_TYPES];

@@ -99,6 +99,7 @@ struct vdisk_run {
  * @own_ios: it calls vdisk_io_alloc()
  * @defers: some bio will need vdisk_defer(): give the stack a worker, and do not
  *	let anybody poll.
+ * @prompt: it is wrong by as much as the stack's worker is late
  * @remaps: bios pass it without the node keeping anything of its own.
  */
 struct vdisk_ops {
@@ -127,18 +128,30 @@ struct vdisk_ops {
 	bool splits;
 	bool own_ios;
 	bool defers;
+	bool prompt;
 	bool remaps;
 };
 
 extern const struct vdisk_ops vdisk_block_ops, vdisk_nvme_ops, vdisk_ram_ops,
 	vdisk_zero_ops, vdisk_striped_ops, vdisk_concat_ops, vdisk_crypt_ops,
-	vdisk_test_ops;
+	vdisk_delay_ops, vdisk_test_ops;
 
 /* The value of one word or option. */
 struct vdisk_val {
 	bool set;
 	u64 num;
 	char *str;		/* owned */
+};
+
+/* What a VDISK_LATENCY says: step i holds from its percentile on. */
+struct vdisk_step {
+	u32 us;
+	u32 at;			/* 1/1000 %; rises, the first is 0 */
+};
+
+struct vdisk_latency {
+	unsigned int nr;
+	struct vdisk_step step[VDISK_MAX_STEPS];
 };
 
 /* A leaf's counters; a combinator's are the sum of its children's. */
@@ -302,6 +315,10 @@ void vdisk_print(struct vdisk_stack *s, struct vdisk_out *out,
 void vdisk_print_path(const struct vdisk_node *n, struct vdisk_out *out);
 struct vdisk_node *vdisk_find(struct vdisk_stack *s, const char *word);
 int vdisk_check_key(struct vdisk_node *n, const char *name, const char *word);
+int vdisk_read_latency(struct vdisk_node *n, unsigned int arg,
+		       const char *word, struct vdisk_latency *lat);
+int vdisk_set_latency(struct vdisk_node *n, unsigned int arg, const char *word,
+		      struct vdisk_latency *lat);
 const struct vdisk_ops *vdisk_ops_of(const struct vdisk_type *type);
 __printf(2, 3) void vdisk_emit(struct vdisk_out *out, const char *fmt, ...);
 __printf(3, 4) int vdisk_fail(struct vdisk_node *n, int err, const char *fmt, ...);
@@ -321,6 +338,7 @@ void vdisk_count_sum(struct vdisk_node *n, struct vdisk_count *sum);
 /* vdisk-io.c: the engine */
 int vdisk_map(struct dm_target *ti, struct bio *bio);
 int vdisk_end_io(struct dm_target *ti, struct bio *bio, blk_status_t *status);
+unsigned int vdisk_kind(const struct bio *bio);
 void vdisk_may_wait(struct vdisk_io *io);
 void vdisk_defer(struct vdisk_io *io, void (*fn)(struct vdisk_io *io));
 void vdisk_defer_to(struct vdisk_io *io, struct workqueue_struct *wq,
@@ -352,6 +370,10 @@ void vdisk_object_forget(struct vdisk_object *obj);
 int vdisk_object_check_drop(struct vdisk_stack *s);
 void vdisk_object_live(struct vdisk_stack *s);
 void vdisk_object_exit(void);
+
+/* vdisk-delay.c: what its tests look at */
+u32 vdisk_delay_draw(u64 *state);
+u32 vdisk_delay_pick(const struct vdisk_latency *lat, u32 draw);
 
 /* vdisk-block.c, vdisk-concat.c, vdisk-striped.c: of use to the engine */
 struct dm_dev *vdisk_block_dev(const struct vdisk_node *n);
