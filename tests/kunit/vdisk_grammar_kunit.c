@@ -128,8 +128,8 @@ struct refusal {
 
 static const struct refusal refusals[] = {
 	{ "", "empty: a stack is a node type and its words" },
-	{ "rom", "'rom' is no node type; there are block nvme ram zero striped concat delay test" },
-	{ "(", "'(' is no node type; there are block nvme ram zero striped concat delay test" },
+	{ "rom", "'rom' is no node type; there are block nvme ram zero striped concat crypt delay test" },
+	{ "(", "'(' is no node type; there are block nvme ram zero striped concat crypt delay test" },
 	{ "block", "block: device: missing" },
 	{ "block sda", "block: device: 'sda' is no absolute path and no major:minor" },
 	{ "block 8:", "block: device: '8:' is no absolute path and no major:minor" },
@@ -165,7 +165,7 @@ static const struct refusal refusals[] = {
 	{ "striped chunk:8 ( zero", "striped/0/zero: ')' missing behind it" },
 	{ "striped chunk:8 (", "striped: '(' without a node behind it" },
 	{ "striped chunk:8 ( )",
-	  "')' is no node type; there are block nvme ram zero striped concat delay test" },
+	  "')' is no node type; there are block nvme ram zero striped concat crypt delay test" },
 	{ "striped chunk:8 ( zero ) )", "striped: ')' without its '('" },
 	{ "striped ( zero ) chunk:8",
 	  "striped: 'chunk:8' behind a child: words and options come first" },

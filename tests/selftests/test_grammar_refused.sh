@@ -6,7 +6,7 @@
 
 load_vdisk
 scratch
-types='block nvme ram zero striped concat delay test'
+types='block nvme ram zero striped concat crypt delay test'
 name='is not 1 to 63 of A-Z a-z 0-9 . _ -'
 long=$(printf '%064d' 0)
 

@@ -378,6 +378,22 @@ static void vdisk_crypt_back(struct vdisk_crypt_io *st)
 	st->away = NULL;
 }
 
+/**
+ * vdisk_crypt_iv - the IV of a unit: plain64
+ * @iv: set; 16 bytes
+ * @sector: the unit's first
+ * @shift: from sectors to what it counts in
+ *
+ * Context: Any context.
+ */
+void vdisk_crypt_iv(u8 *iv, sector_t sector, unsigned int shift)
+{
+	__le64 count = cpu_to_le64(sector >> shift);
+
+	memcpy(iv, &count, sizeof(count));
+	memset(iv + sizeof(count), 0, CRYPT_IV_SIZE - sizeof(count));
+}
+
 /* 0, -EINPROGRESS: vdisk_crypt_done() will be called, or another error */
 static int vdisk_crypt_unit(struct vdisk_crypt *c, struct vdisk_crypt_io *st)
 {
@@ -385,7 +401,6 @@ static int vdisk_crypt_unit(struct vdisk_crypt *c, struct vdisk_crypt_io *st)
 	struct bio_vec from = mp_bvec_iter_bvec(st->src.vec, st->src.iter);
 	struct bio_vec to = mp_bvec_iter_bvec(st->dst.vec, st->dst.iter);
 	bool in_place = st->src.vec == st->dst.vec;
-	__le64 iv = cpu_to_le64(st->sector >> c->iv_shift);
 	unsigned int size = c->sector_size;
 	int r;
 
@@ -398,8 +413,7 @@ static int vdisk_crypt_unit(struct vdisk_crypt *c, struct vdisk_crypt_io *st)
 		sg_init_table(&st->sg[1], 1);
 		sg_set_page(&st->sg[1], to.bv_page, size, to.bv_offset);
 	}
-	memset(st->iv, 0, sizeof(st->iv));
-	memcpy(st->iv, &iv, sizeof(iv));
+	vdisk_crypt_iv(st->iv, st->sector, c->iv_shift);
 	skcipher_request_set_crypt(req, &st->sg[0], &st->sg[!in_place], size,
 				   st->iv);
 	/* It may be done, and gone on, before the call returns. */

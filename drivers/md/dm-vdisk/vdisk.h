@@ -371,7 +371,8 @@ int vdisk_object_check_drop(struct vdisk_stack *s);
 void vdisk_object_live(struct vdisk_stack *s);
 void vdisk_object_exit(void);
 
-/* vdisk-delay.c: what its tests look at */
+/* vdisk-crypt.c, vdisk-delay.c: what their tests look at */
+void vdisk_crypt_iv(u8 *iv, sector_t sector, unsigned int shift);
 u32 vdisk_delay_draw(u64 *state);
 u32 vdisk_delay_pick(const struct vdisk_latency *lat, u32 draw);
 
