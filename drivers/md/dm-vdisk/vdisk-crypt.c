@@ -394,51 +394,40 @@ void vdisk_crypt_iv(u8 *iv, sector_t sector, unsigned int shift)
 	memset(iv + sizeof(count), 0, CRYPT_IV_SIZE - sizeof(count));
 }
 
-/* 0, -EINPROGRESS: vdisk_crypt_done() will be called, or another error */
-static int vdisk_crypt_unit(struct vdisk_crypt *c, struct vdisk_crypt_io *st)
-{
-	struct skcipher_request *req = vdisk_crypt_req(st);
-	struct bio_vec from = mp_bvec_iter_bvec(st->src.vec, st->src.iter);
-	struct bio_vec to = mp_bvec_iter_bvec(st->dst.vec, st->dst.iter);
-	bool in_place = st->src.vec == st->dst.vec;
-	unsigned int size = c->sector_size;
-	int r;
-
-	/* The limits keep units in one piece of memory; a bio may ignore them. */
-	if (unlikely(from.bv_len < size))
-		return -EIO;
-	sg_init_table(&st->sg[0], 1);
-	sg_set_page(&st->sg[0], from.bv_page, size, from.bv_offset);
-	if (!in_place) {
-		sg_init_table(&st->sg[1], 1);
-		sg_set_page(&st->sg[1], to.bv_page, size, to.bv_offset);
-	}
-	vdisk_crypt_iv(st->iv, st->sector, c->iv_shift);
-	skcipher_request_set_crypt(req, &st->sg[0], &st->sg[!in_place], size,
-				   st->iv);
-	/* It may be done, and gone on, before the call returns. */
-	st->sector += size >> SECTOR_SHIFT;
-	bvec_iter_advance_single(st->src.vec, &st->src.iter, size);
-	bvec_iter_advance_single(st->dst.vec, &st->dst.iter, size);
-	if (in_place)
-		r = crypto_skcipher_decrypt(req);
-	else
-		r = crypto_skcipher_encrypt(req);
-	/* In the implementation's backlog is as good as begun. */
-	return r == -EBUSY ? -EINPROGRESS : r;
-}
-
+/*
+ * From where it stands to the end. 0, -EINPROGRESS: vdisk_crypt_done() will be
+ * called, or another error.
+ */
 static int vdisk_crypt_units(struct vdisk_crypt_io *st)
 {
-	struct vdisk_crypt *c = st->n->priv;
-	int r;
+	const struct vdisk_crypt *c = st->n->priv;
+	struct skcipher_request *req = vdisk_crypt_req(st);
+	bool in_place = st->src.vec == st->dst.vec;
+	unsigned int size = c->sector_size;
+	struct bio_vec bv;
+	int r = 0;
 
-	while (st->src.iter.bi_size) {
-		r = vdisk_crypt_unit(c, st);
-		if (r)
-			return r;
+	while (!r && st->src.iter.bi_size) {
+		bv = bvec_iter_bvec(st->src.vec, st->src.iter);
+		/* The limits keep a unit in one page; a bio may ignore them. */
+		if (unlikely(bv.bv_len < size))
+			return -EIO;
+		sg_set_page(&st->sg[0], bv.bv_page, size, bv.bv_offset);
+		vdisk_crypt_iv(st->iv, st->sector, c->iv_shift);
+		/* It may be done, and gone on, before the call returns. */
+		st->sector += size >> SECTOR_SHIFT;
+		bvec_iter_advance_single(st->src.vec, &st->src.iter, size);
+		if (in_place) {
+			r = crypto_skcipher_decrypt(req);
+			continue;
+		}
+		bv = bvec_iter_bvec(st->dst.vec, st->dst.iter);
+		sg_set_page(&st->sg[1], bv.bv_page, size, bv.bv_offset);
+		bvec_iter_advance_single(st->dst.vec, &st->dst.iter, size);
+		r = crypto_skcipher_encrypt(req);
 	}
-	return 0;
+	/* In the implementation's backlog is as good as begun. */
+	return r == -EBUSY ? -EINPROGRESS : r;
 }
 
 static void vdisk_crypt_unbounce(struct vdisk_crypt_io *st);
@@ -488,9 +477,14 @@ static void vdisk_crypt_prepare(struct vdisk_crypt *c, struct vdisk_crypt_io *st
 {
 	struct skcipher_request *req = vdisk_crypt_req(st);
 
+	sg_init_table(&st->sg[0], 1);
+	sg_init_table(&st->sg[1], 1);
 	skcipher_request_set_tfm(req, c->key->tfm);
 	skcipher_request_set_callback(req, CRYPTO_TFM_REQ_MAY_BACKLOG,
 				      vdisk_crypt_done, st);
+	skcipher_request_set_crypt(req, &st->sg[0],
+				   &st->sg[st->src.vec != st->dst.vec],
+				   c->sector_size, st->iv);
 }
 
 /*
