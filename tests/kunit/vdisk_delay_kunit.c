@@ -13,7 +13,7 @@ static struct vdisk_stack *parse(struct kunit *test, const char *word, int *r)
 {
 	struct vdisk_stack *s = kunit_kzalloc(test, sizeof(*s), GFP_KERNEL);
 	char *option = kunit_kzalloc(test, strlen(word) + 8, GFP_KERNEL);
-	char *argv[] = { "delay", option, "(", "zero", ")" };
+	char *argv[5] = { "delay", option, "(", "zero", ")" };
 
 	KUNIT_ASSERT_NOT_NULL(test, s);
 	KUNIT_ASSERT_NOT_NULL(test, option);

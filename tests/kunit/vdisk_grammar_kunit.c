@@ -91,8 +91,8 @@ static const struct canon canons[] = {
 	{ "test period:1s ( zero )", "test period:1000000us ( zero )" },
 	{ "block 259:18446744073709551615" },
 	{ "delay ( zero )" },
-	{ "delay seed:007 discard:0 flush:1s write:2ms/3ms@50 label:d read:40us ( zero )",
-	  "delay read:40us write:2000us/3000us@50 flush:1000000us discard:0us seed:7 label:d ( zero )" },
+	{ "delay seed:007 discard:0 write:2ms/3ms@50 label:d read:40us ( zero )",
+	  "delay read:40us write:2000us/3000us@50 discard:0us seed:7 label:d ( zero )" },
 };
 
 static void canon_desc(const struct canon *c, char *desc)
@@ -128,8 +128,10 @@ struct refusal {
 
 static const struct refusal refusals[] = {
 	{ "", "empty: a stack is a node type and its words" },
-	{ "rom", "'rom' is no node type; there are block nvme ram zero striped concat crypt delay test" },
-	{ "(", "'(' is no node type; there are block nvme ram zero striped concat crypt delay test" },
+	{ "rom",
+	  "'rom' is no node type; there are block nvme ram zero striped concat crypt delay test" },
+	{ "(",
+	  "'(' is no node type; there are block nvme ram zero striped concat crypt delay test" },
 	{ "block", "block: device: missing" },
 	{ "block sda", "block: device: 'sda' is no absolute path and no major:minor" },
 	{ "block 8:", "block: device: '8:' is no absolute path and no major:minor" },

@@ -90,6 +90,14 @@ static void arg_row(const struct vdisk_type *t, const struct vdisk_arg *a)
 		snprintf(value, CELL, "%llu..%llu us",
 			 (unsigned long long)a->min, (unsigned long long)a->max);
 		break;
+	case VDISK_NUMBER:
+		snprintf(value, CELL, "%llu..%llu",
+			 (unsigned long long)a->min, (unsigned long long)a->max);
+		break;
+	case VDISK_LATENCY:
+		snprintf(value, CELL, "latency, %llu..%llu us",
+			 (unsigned long long)a->min, (unsigned long long)a->max);
+		break;
 	case VDISK_HEX:
 		snprintf(value, CELL, "%llu hex digits",
 			 2 * (unsigned long long)a->max);
@@ -139,6 +147,7 @@ int main(void)
 	bound_row("children of a node", VDISK_MAX_CHILDREN);
 	bound_row("bytes of a word of the line", VDISK_WORD_MAX);
 	bound_row("bytes of a name or label", VDISK_NAME_MAX);
+	bound_row("times of a latency", VDISK_MAX_STEPS);
 	print_table(2);
 	return 0;
 }

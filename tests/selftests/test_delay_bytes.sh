@@ -2,7 +2,7 @@
 # delay changes no byte, wherever it stands in a stack, and under suspend, reload and changes of its latencies; dm-delay reads
 # what it wrote, and the reverse.
 # kernels: 6.1 6.12 7.3 uml-6.12
-# timeout: 300
+# timeout: 600
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 
@@ -29,7 +29,7 @@ stacks=(
 	"concat ( $d ( striped chunk:16 $(children 2 "$part") ) ) ( delay read:1ms ( striped chunk:16 $(children 2 start:8192) ) )"
 	"$d ( test mode:work piece:8 ( delay read:20us ( test up ( $striped ) ) ) )"
 )
-io=(-n "${VDISK_OPS:-150}" -d 4 -z 4 -f 3 -u 10 -m 128)
+io=(-n "${VDISK_OPS:-80}" -d 4 -z 4 -f 3 -u 10 -m 128)
 for stack in "${stacks[@]:1}"; do
 	vd a 16384 "$stack"
 	verified "written: $stack" "${io[@]}" -w 10 --verify --dump-model "$dump" "$a"

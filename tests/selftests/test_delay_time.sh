@@ -12,8 +12,7 @@ a=/dev/mapper/${VD}a
 field() { sed -n "s/.*\b$1=\([^ ]*\).*/\1/p" <<<"$out"; }
 # measure DELAYIO_ARGUMENT...
 measure() {
-	out=$(delayio "$@" "$a" 2>&1)
-	((!$?)) || comment "delayio $*: $out"
+	out=$(delayio "$@" "$a" 2>&1) || comment "delayio $*: $out"
 }
 
 # Each class for itself: it waits at least as long, and the others do not. What does not wait may still be slow here.

@@ -82,7 +82,7 @@ done
 for time in 0us 11s 10001ms 18446744073709551615s; do
 	refused 'test: period: not in 1..10000000 us' "test period:$time ( zero )"
 done
-for time in 5 5m 1.5ms 1us/ /1us ,; do
+for time in 5 5m 1.5ms 1us/ /1us ','; do
 	part=$time
 	[[ $time != */* ]] || part=
 	refused "delay: flush: '$part' is not a time (us, ms or s)" "delay flush:$time ( zero )"

@@ -21,7 +21,12 @@
 
 #include "vdisk.h"
 
+/* A class is what vdisk_kind() says, and the index of its word. */
 #define DELAY_CLASSES	(DELAY_DISCARD + 1)
+static_assert((int)DELAY_READ == (int)VDISK_READ &&
+	      (int)DELAY_WRITE == (int)VDISK_WRITE &&
+	      (int)DELAY_FLUSH == (int)VDISK_FLUSH &&
+	      (int)DELAY_DISCARD == (int)VDISK_DISCARD);
 
 /* Draws are 1/1000 %. */
 #define DELAY_DRAWS	100000

@@ -234,7 +234,8 @@ struct vdisk_node {
  * @leaves: the leaves a bio can reach, in the order of the line
  * @flushes: one leaf per distinct device, for flushes of a stack that remaps
  * @io_size: bytes of a struct vdisk_io with all states
- * @wq: runs vdisk_defer(); NULL unless a node defers or multiplies
+ * @wq: runs vdisk_defer() and works of nodes; NULL unless one defers or
+ *	multiplies
  * @face: the private disk that stands for a stack that does not only remap
  * @watch: looks at the sizes of the leaves
  * @message_lock: one message at a time; guards @error once the stack is built
