@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/dm-ioctl.h>
+#include <linux/keyctl.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -21,6 +22,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <time.h>
 #include <unistd.h>
@@ -312,6 +314,28 @@ static void gen_delay(uint64_t len, bool exact, unsigned int depth, unsigned int
 	child(len, exact, depth, budget - 1);
 }
 
+/* The key is in the keyring, see add_keys(). */
+static void gen_crypt(uint64_t len, bool exact, unsigned int depth, unsigned int budget)
+{
+	char word[80];
+
+	put("crypt");
+	option_word("cipher:aes-xts-plain64");
+	option_word(chance(50) ? "key::32:user:vdfuzz32" : "key::64:user:vdfuzz64");
+	if (chance(30))
+		option("iv_offset", UNIT * below(1 << 20));
+	if (chance(50)) {
+		sprintf(word, "sector_size:%u", 512 << below(4));
+		option_word(word);
+	}
+	if (chance(30))
+		option_word("iv_large_sectors");
+	if (chance(30))
+		option_word("allow_discards");
+	put_options();
+	child(len, exact, depth, budget - 1);
+}
+
 static void gen_striped(uint64_t len, bool exact, unsigned int depth, unsigned int budget)
 {
 	uint64_t most = budget - 1 < 16 || chance(95) ? 16 : MAX_CHILDREN, n, i, chunk, per;
@@ -357,6 +381,9 @@ static void gen_concat(uint64_t len, bool exact, unsigned int depth, unsigned in
 	child(len, exact, depth, (budget - 1) / n);
 }
 
+/* The line may have nodes whose workqueue takes ten times as long to make as all the rest. */
+static bool heavy;
+
 /* A node that takes @len sectors, or has just as many if @exact. */
 static void gen(uint64_t len, bool exact, unsigned int depth, unsigned int budget)
 {
@@ -364,15 +391,18 @@ static void gen(uint64_t len, bool exact, unsigned int depth, unsigned int budge
 		gen_leaf(len, exact);
 		return;
 	}
-	switch (below(5)) {
+	switch (below(heavy ? 6 : 4)) {
 	case 0:
 		gen_test(len, exact, depth, budget);
 		break;
 	case 1:
 		gen_concat(len, exact, depth, budget);
 		break;
-	case 2:
+	case 4:
 		gen_delay(len, exact, depth, budget);
+		break;
+	case 5:
+		gen_crypt(len, exact, depth, budget);
 		break;
 	default:
 		gen_striped(len, exact, depth, budget);
@@ -383,6 +413,7 @@ static uint64_t generate(void)
 {
 	uint64_t n = 1 + below(chance(50) ? devs[0].sectors / UNIT : 64), len;
 
+	heavy = chance(20);
 	/* Lengths with many divisors make wide stripes. */
 	len = n * UNIT;
 	if (chance(50) && len * 60 <= devs[0].sectors)
@@ -428,6 +459,7 @@ static void valid(void)
 }
 
 static const char *const words[] = {
+	"crypt", "cipher:", "cipher:aes-xts-plain64", "key:", "key::64:user:vdfuzz64", "sector_size:4096",
 	"(", ")", " ( ", " ) ", "striped", "concat", "test", "ram", "zero", "block", "nvme", "chunk:", "chunk:0",
 	"chunk:18446744073709551615", "start:9223372036854775807", "len:18014398509481983", "max:18014398509481983",
 	"piece:1", "piece:1048576", "label:", "label:a", "name:x", "mode:hold", "period:10000000us", "up", "\\", "\\\\", "\xa0",
@@ -531,6 +563,18 @@ static void open_dev(const char *path)
 	dev->sectors = bytes >> 9;
 }
 
+/* Keys for gen_crypt(); those with equal halves are refused. */
+static void add_keys(void)
+{
+	char key[64];
+
+	if (getentropy(key, sizeof(key)))
+		fail("no key");
+	if (syscall(SYS_add_key, "user", "vdfuzz32", key, 32, KEY_SPEC_PROCESS_KEYRING) < 0 ||
+	    syscall(SYS_add_key, "user", "vdfuzz64", key, 64, KEY_SPEC_PROCESS_KEYRING) < 0)
+		fail("add_key");
+}
+
 int main(int argc, char **argv)
 {
 	unsigned long nr_valid, nr_mutated, seconds, i, loaded = 0, live = 0;
@@ -559,6 +603,7 @@ int main(int argc, char **argv)
 	printf("dmfuzz: seed %llu\n", (unsigned long long)seed);
 	fflush(stdout);
 
+	add_keys();
 	create();
 	for (i = 0; i < nr_valid && (!seconds || time(NULL) - start < (time_t)seconds / 2); i++)
 		valid();

@@ -91,7 +91,6 @@ struct vdisk_crypt_cpu {
  * @iv_shift: from sectors to what counts up in the IV
  * @req_size: of a request, the cipher's context included
  * @cpu: see there
- * @wq: ciphers on any CPU
  * @nr_pages: of all bounces
  * @max_pages: where @nr_pages ends and the reserve begins
  * @suspended: no bio is in flight and none will come
@@ -107,7 +106,6 @@ struct vdisk_crypt {
 	unsigned int iv_shift;
 	unsigned int req_size;
 	struct vdisk_crypt_cpu __percpu *cpu;
-	struct workqueue_struct *wq;
 	struct percpu_counter nr_pages;
 	s64 max_pages;
 	bool suspended;
@@ -177,56 +175,71 @@ static int vdisk_key_give(struct vdisk_node *n, struct crypto_skcipher *tfm,
 	return r ? vdisk_fail(n, r, "key: the cipher refuses it (%pe)", ERR_PTR(r)) : 0;
 }
 
-/* The types a key may have; user and logon keys have the same payload. */
-static struct key_type *vdisk_key_type(const char *name, size_t len)
+static int vdisk_key_revoked(struct vdisk_node *n)
 {
-	static struct key_type *const types[] = {
-		&key_type_logon,
-		&key_type_user,
-#if IS_ENABLED(CONFIG_ENCRYPTED_KEYS)
-		&key_type_encrypted,
-#endif
-#if IS_ENABLED(CONFIG_TRUSTED_KEYS)
-		&key_type_trusted,
-#endif
-	};
-	unsigned int i;
-
-	for (i = 0; i < ARRAY_SIZE(types); i++)
-		if (strlen(types[i]->name) == len &&
-		    !memcmp(types[i]->name, name, len))
-			return types[i];
-	return NULL;
+	return vdisk_fail(n, -EKEYREVOKED, "key: it is revoked");
 }
 
-static int vdisk_key_give_payload(struct vdisk_node *n, struct key *key,
-				  struct crypto_skcipher *tfm, size_t size)
+/* user and logon keys */
+static int vdisk_key_give_user(struct vdisk_node *n, const struct key *key,
+			       struct crypto_skcipher *tfm, size_t size)
 {
-	lockdep_assert_held_read(&key->sem);
-#if IS_ENABLED(CONFIG_ENCRYPTED_KEYS)
-	if (key->type == &key_type_encrypted) {
-		const struct encrypted_key_payload *p = key->payload.data[0];
+	const struct user_key_payload *p = user_key_payload_locked(key);
 
-		if (p)
-			return vdisk_key_give(n, tfm, p->decrypted_data,
-					      p->decrypted_datalen, size);
-	} else
+	return p ? vdisk_key_give(n, tfm, p->data, p->datalen, size) :
+		   vdisk_key_revoked(n);
+}
+
+static int __maybe_unused vdisk_key_give_encrypted(struct vdisk_node *n,
+						   const struct key *key,
+						   struct crypto_skcipher *tfm,
+						   size_t size)
+{
+	const struct encrypted_key_payload *p = key->payload.data[0];
+
+	return p ? vdisk_key_give(n, tfm, p->decrypted_data, p->decrypted_datalen,
+				  size) : vdisk_key_revoked(n);
+}
+
+static int __maybe_unused vdisk_key_give_trusted(struct vdisk_node *n,
+						 const struct key *key,
+						 struct crypto_skcipher *tfm,
+						 size_t size)
+{
+	const struct trusted_key_payload *p = key->payload.data[0];
+
+	return p ? vdisk_key_give(n, tfm, p->key, p->key_len, size) :
+		   vdisk_key_revoked(n);
+}
+
+/* The types of keys that this kernel has. @give: with key->sem held */
+static const struct vdisk_key_kind {
+	struct key_type *type;
+	int (*give)(struct vdisk_node *n, const struct key *key,
+		    struct crypto_skcipher *tfm, size_t size);
+} vdisk_key_kinds[] = {
+	{ &key_type_logon, vdisk_key_give_user },
+	{ &key_type_user, vdisk_key_give_user },
+#if IS_ENABLED(CONFIG_ENCRYPTED_KEYS)
+	{ &key_type_encrypted, vdisk_key_give_encrypted },
 #endif
 #if IS_ENABLED(CONFIG_TRUSTED_KEYS)
-	if (key->type == &key_type_trusted) {
-		const struct trusted_key_payload *p = key->payload.data[0];
-
-		if (p)
-			return vdisk_key_give(n, tfm, p->key, p->key_len, size);
-	} else
+	{ &key_type_trusted, vdisk_key_give_trusted },
 #endif
-	{
-		const struct user_key_payload *p = user_key_payload_locked(key);
+};
 
-		if (p)
-			return vdisk_key_give(n, tfm, p->data, p->datalen, size);
+static const struct vdisk_key_kind *vdisk_key_kind(const char *name, size_t len)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(vdisk_key_kinds); i++) {
+		const struct vdisk_key_kind *kind = &vdisk_key_kinds[i];
+
+		if (strlen(kind->type->name) == len &&
+		    !memcmp(kind->type->name, name, len))
+			return kind;
 	}
-	return vdisk_fail(n, -EKEYREVOKED, "key: it is revoked");
+	return NULL;
 }
 
 /* @ref is well-formed (vdisk-grammar.c): :<bytes>:<type>:<description> */
@@ -236,25 +249,25 @@ static int vdisk_key_look_up(struct vdisk_node *n, const char *ref,
 	size_t size = simple_strtoul(ref + 1, NULL, 10);
 	const char *type = strchr(ref + 1, ':') + 1;
 	const char *description = strchr(type, ':') + 1;
-	struct key_type *key_type;
+	int type_len = description - 1 - type;
+	const struct vdisk_key_kind *kind = vdisk_key_kind(type, type_len);
 	struct key *key;
 	int r;
 
-	key_type = vdisk_key_type(type, description - 1 - type);
-	if (!key_type)
+	if (!kind)
 		return vdisk_fail(n, -EOPNOTSUPP,
 				  "key: this kernel has no keys of type %.*s",
-				  (int)(description - 1 - type), type);
-	key = request_key(key_type, description, NULL);
+				  type_len, type);
+	key = request_key(kind->type, description, NULL);
 	if (IS_ERR(key))
 		return vdisk_fail(n, PTR_ERR(key), "key: %.*s key '%*pE': %s (%pe)",
-				  (int)(description - 1 - type), type,
+				  type_len, type,
 				  (int)min(strlen(description), (size_t)100),
 				  description, PTR_ERR(key) == -ENOKEY ?
 				  "not in the caller's keyrings" : "cannot be used",
 				  key);
 	down_read(&key->sem);
-	r = vdisk_key_give_payload(n, key, tfm, size);
+	r = kind->give(n, key, tfm, size);
 	up_read(&key->sem);
 	key_put(key);
 	return r;
@@ -539,7 +552,7 @@ static int vdisk_crypt_run(struct vdisk_crypt_io *st, unsigned int bytes)
 		vdisk_defer(st->io, vdisk_crypt_work);
 		break;
 	case CRYPT_AWAY:
-		vdisk_defer_to(st->io, c->wq, vdisk_crypt_work);
+		vdisk_defer_to(st->io, st->n->stack->unbound, vdisk_crypt_work);
 		break;
 	}
 	return -EINPROGRESS;
@@ -777,15 +790,13 @@ static void vdisk_crypt_free(struct vdisk_crypt *c)
 	for (i = 0; i < CRYPT_PAGES; i++)
 		if (c->reserve[i].bv_page)
 			__free_page(c->reserve[i].bv_page);
-	if (c->wq)
-		destroy_workqueue(c->wq);
 	percpu_counter_destroy(&c->nr_pages);
 	free_percpu(c->cpu);
 	kfree(c);
 }
 
 /* What the node needs to encrypt; the key is apart. */
-static struct vdisk_crypt *vdisk_crypt_alloc(struct vdisk_node *n)
+static struct vdisk_crypt *vdisk_crypt_alloc(void)
 {
 	struct vdisk_crypt *c = kzalloc(sizeof(*c), GFP_KERNEL);
 	unsigned int i;
@@ -795,11 +806,7 @@ static struct vdisk_crypt *vdisk_crypt_alloc(struct vdisk_node *n)
 	spin_lock_init(&c->lock);
 	INIT_LIST_HEAD(&c->waiting);
 	c->cpu = alloc_percpu(struct vdisk_crypt_cpu);
-	/* A bio that waits for a CPU is a guest's that waits: go first. */
-	c->wq = alloc_workqueue("vdisk-crypt/%s",
-				WQ_MEM_RECLAIM | WQ_UNBOUND | WQ_HIGHPRI, 0,
-				dm_table_device_name(n->stack->ti->table));
-	if (percpu_counter_init(&c->nr_pages, 0, GFP_KERNEL) || !c->cpu || !c->wq)
+	if (percpu_counter_init(&c->nr_pages, 0, GFP_KERNEL) || !c->cpu)
 		goto bad;
 	for (i = 0; i < CRYPT_PAGES; i++) {
 		struct page *page = alloc_page(GFP_KERNEL);
@@ -826,7 +833,7 @@ static int vdisk_crypt_ctr(struct vdisk_node *n)
 		return vdisk_fail(n, -EINVAL, "cipher: missing");
 	if (!n->val[CRYPT_KEY].set)
 		return vdisk_fail(n, -EINVAL, "key: missing");
-	c = vdisk_crypt_alloc(n);
+	c = vdisk_crypt_alloc();
 	if (!c)
 		return vdisk_fail(n, -ENOMEM, "out of memory");
 	c->sector_size = SECTOR_SIZE;
@@ -1025,4 +1032,5 @@ const struct vdisk_ops vdisk_crypt_ops = {
 	.message = vdisk_crypt_message,
 	.splits = true,
 	.defers = true,
+	.unbound = true,
 };

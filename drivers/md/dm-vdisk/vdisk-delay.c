@@ -122,7 +122,7 @@ static enum hrtimer_restart vdisk_delay_timer(struct hrtimer *timer)
 {
 	struct vdisk_delay *d = container_of(timer, struct vdisk_delay, timer);
 
-	queue_work(d->n->stack->wq, &d->work);
+	queue_work(d->n->stack->unbound, &d->work);
 	return HRTIMER_NORESTART;
 }
 
@@ -273,7 +273,7 @@ static void vdisk_delay_presuspend(struct vdisk_node *n)
 	spin_lock(&d->lock);
 	d->draining = true;
 	spin_unlock(&d->lock);
-	queue_work(n->stack->wq, &d->work);
+	queue_work(n->stack->unbound, &d->work);
 }
 
 static void vdisk_delay_resume(struct vdisk_node *n)
@@ -345,5 +345,5 @@ const struct vdisk_ops vdisk_delay_ops = {
 	.message = vdisk_delay_message,
 	.io_size = sizeof(struct vdisk_delay_io),
 	.defers = true,
-	.prompt = true,
+	.unbound = true,
 };

@@ -216,31 +216,31 @@ static void vdisk_lay_out(struct vdisk_stack *s)
 
 static int vdisk_make_pools(struct vdisk_stack *s)
 {
-	unsigned int flags = WQ_MEM_RECLAIM | WQ_PERCPU;
-	bool defers = false;
+	const char *name = dm_table_device_name(s->ti->table);
+	bool defers = false, unbound = false;
 	unsigned int i;
 	int r;
 
 	for (i = 0; i < s->nr_nodes; i++) {
 		struct vdisk_node *n = s->nodes[i];
 
-		/*
-		 * Preempts who runs, and sends thousands of bios at once: not
-		 * tied to a CPU, where all other work would wait for that.
-		 */
-		if (n->ops->prompt)
-			flags = WQ_MEM_RECLAIM | WQ_UNBOUND | WQ_HIGHPRI;
+		unbound |= n->ops->unbound;
 		defers |= n->ops->defers || n->ops->own_ios || vdisk_multi_size(n);
 		r = vdisk_pools_create(n);
 		if (r)
 			return vdisk_fail(n, r, "out of memory");
 	}
-	if (!defers)
-		return 0;
-	/* One per stack: its rescuer must not wait for another stack's. */
-	s->wq = alloc_workqueue("vdisk/%s", flags, 0,
-				dm_table_device_name(s->ti->table));
-	return s->wq ? 0 : vdisk_fail(s->nodes[0], -ENOMEM, "out of memory");
+	/* A stack's own: their rescuers must not wait for another stack's. */
+	if (defers)
+		s->wq = alloc_workqueue("vdisk/%s", WQ_MEM_RECLAIM | WQ_PERCPU, 0,
+					name);
+	if (unbound)
+		s->unbound = alloc_workqueue("vdisk-unbound/%s",
+					     WQ_MEM_RECLAIM | WQ_UNBOUND |
+					     WQ_HIGHPRI, 0, name);
+	if ((defers && !s->wq) || (unbound && !s->unbound))
+		return vdisk_fail(s->nodes[0], -ENOMEM, "out of memory");
+	return 0;
 }
 
 /* What dm core may send and how often. */
@@ -346,6 +346,8 @@ void vdisk_stack_dtr(struct vdisk_stack *s)
 
 	if (s->face)
 		vdisk_face_destroy(s);
+	if (s->unbound)
+		destroy_workqueue(s->unbound);
 	if (s->wq)
 		destroy_workqueue(s->wq);
 	for (i = 0; i < s->nr_nodes; i++) {

@@ -99,7 +99,7 @@ struct vdisk_run {
  * @own_ios: it calls vdisk_io_alloc()
  * @defers: some bio will need vdisk_defer(): give the stack a worker, and do not
  *	let anybody poll.
- * @prompt: it is wrong by as much as the stack's worker is late
+ * @unbound: it needs @stack->unbound
  * @remaps: bios pass it without the node keeping anything of its own.
  */
 struct vdisk_ops {
@@ -128,7 +128,7 @@ struct vdisk_ops {
 	bool splits;
 	bool own_ios;
 	bool defers;
-	bool prompt;
+	bool unbound;
 	bool remaps;
 };
 
@@ -234,8 +234,10 @@ struct vdisk_node {
  * @leaves: the leaves a bio can reach, in the order of the line
  * @flushes: one leaf per distinct device, for flushes of a stack that remaps
  * @io_size: bytes of a struct vdisk_io with all states
- * @wq: runs vdisk_defer() and works of nodes; NULL unless one defers or
+ * @wq: runs vdisk_defer() on the same CPU; NULL unless a node defers or
  *	multiplies
+ * @unbound: for what must be prompt and may take long, so not tied to a CPU,
+ *	where other work would wait for it; NULL unless a node needs it
  * @face: the private disk that stands for a stack that does not only remap
  * @watch: looks at the sizes of the leaves
  * @message_lock: one message at a time; guards @error once the stack is built
@@ -255,6 +257,7 @@ struct vdisk_stack {
 	struct vdisk_node **flushes;
 	unsigned int io_size;
 	struct workqueue_struct *wq;
+	struct workqueue_struct *unbound;
 	struct dm_dev *face;
 	struct delayed_work watch;
 	struct mutex message_lock;	/* guards @error once built */
