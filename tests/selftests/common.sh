@@ -145,6 +145,27 @@ verified() {
 	run_ok "$name" vdio "$@"
 }
 
+# under_load NAME ROUND_FUNCTION [VDIO_ARGUMENT...]: run it with the number of each of $rounds while verified I/O runs on device a
+rounds=${VDISK_ROUNDS:-10}
+under_load() {
+	local name=$1 round=$2 pid i failed=0
+	shift 2
+	vdio -s 9999 "$@" --verify "/dev/mapper/${VD}a" >"$TMP/out" 2>&1 &
+	pid=$!
+	for ((i = 0; i < rounds; i++)); do
+		"$round" "$i" >>"$TMP/round" 2>&1 || failed=1
+		kill -0 "$pid" 2>/dev/null || break
+	done
+	ok "$failed" "$name: $i rounds"
+	((!failed)) || comment "$(tail -n 5 "$TMP/round")"
+	kill "$pid"
+	timeout 60 tail --pid="$pid" -f /dev/null
+	ok $? "$name: the I/O ends"
+	wait "$pid"
+	is $? 0 "$name: no wrong byte, no error"
+	comment "$(<"$TMP/out")"
+}
+
 # wait_for SECONDS COMMAND...: until it succeeds
 wait_for() {
 	local end=$((SECONDS + $1))

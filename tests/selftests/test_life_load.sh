@@ -6,7 +6,6 @@
 
 need CONFIG_BLK_DEV_NULL_BLK
 load_vdisk
-rounds=${VDISK_ROUNDS:-10}
 for _ in 1 2 3; do
 	null_disk 16 512 discard=1
 done
@@ -20,25 +19,6 @@ stacks=(
 	"striped chunk:64 ( test mode:timer period:200us up ( block ${disks[0]} ) ) ( test piece:16 ( block ${disks[1]} ) )"
 	"concat ( test mode:read ( striped chunk:64 $(children 2 "$part") ) ) ( striped chunk:64 $(children 2 start:16384) )"
 )
-
-# under_load NAME ROUND_FUNCTION: run it in rounds while I/O runs
-under_load() {
-	local name=$1 round=$2 pid i failed=0
-	vdio -s 9999 -d 3 -z 3 -f 2 -w 20 --size "$((32768 * 512))" --verify "/dev/mapper/${VD}a" >"$TMP/out" 2>&1 &
-	pid=$!
-	for ((i = 0; i < rounds; i++)); do
-		"$round" "$i" >>"$TMP/round" 2>&1 || failed=1
-		kill -0 "$pid" 2>/dev/null || break
-	done
-	ok "$failed" "$name: $i rounds"
-	((!failed)) || comment "$(tail -n 5 "$TMP/round")"
-	kill "$pid"
-	timeout 60 tail --pid="$pid" -f /dev/null
-	ok $? "$name: the I/O ends"
-	wait "$pid"
-	is $? 0 "$name: no wrong byte, no error"
-	comment "$(<"$TMP/out")"
-}
 
 # shellcheck disable=SC2317 # called by under_load
 suspend_resume() {
@@ -58,8 +38,9 @@ another_stack() {
 grow() { reload a "0 $((32768 + 128 * $1 + 128)) vdisk ${stacks[$1 % 3]}"; }
 
 vd a 32768 "${stacks[0]}"
-under_load 'suspend and resume' suspend_resume
-under_load 'reload with another stack' another_stack
-under_load grow grow
+io=(-d 3 -z 3 -f 2 -w 20 --size "$((32768 * 512))")
+under_load 'suspend and resume' suspend_resume "${io[@]}"
+under_load 'reload with another stack' another_stack "${io[@]}"
+under_load grow grow "${io[@]}"
 is "$(sectors "/dev/mapper/${VD}a")" "$((32768 + 128 * rounds))" 'it has grown'
 done_testing
