@@ -41,7 +41,7 @@ static unsigned int threads = 4, max_kib = 256, block;
 static unsigned int discards, zeroouts, fsyncs, nowaits, dsyncs, reads = 45;
 static uint64_t seed, ops = 2000, size, nr_blocks;
 static unsigned int seconds;
-static bool zeroed, discard_zeroes, verify;
+static bool zeroed, discard_zeroes, discard_any, verify;
 static const char *device, *dump, *check;
 static int fd;
 
@@ -235,6 +235,8 @@ static void one(char *buf, uint64_t *rnd)
 		for (i = 0; i < len; i++)
 			if (discard_zeroes)
 				model[nr + i] = 0;
+			else if (discard_any)
+				model[nr + i] = UNKNOWN;
 			else if (model[nr + i] != UNKNOWN)
 				model[nr + i] |= MAYBE;
 		range_ioctl(BLKDISCARD, "discard", nr, len);
@@ -352,6 +354,7 @@ static void usage(int status)
 	      "  --size BYTES        use no more of the device\n"
 	      "  --zeroed            the device reads as zeroes at first\n"
 	      "  --discard-zeroes    what is discarded reads as zeroes\n"
+	      "  --discard-any       what is discarded reads as anything\n"
 	      "  --verify            read everything at the end\n"
 	      "  --dump-model FILE   write down what the device holds\n"
 	      "  --check-file FILE   only compare the device with such a file\n"
@@ -363,7 +366,7 @@ static void options(int argc, char **argv)
 {
 	static const struct option longs[] = {
 		{ "size", 1, NULL, 1 }, { "zeroed", 0, NULL, 2 }, { "discard-zeroes", 0, NULL, 3 },
-		{ "verify", 0, NULL, 4 }, { "dump-model", 1, NULL, 5 }, { "check-file", 1, NULL, 6 },
+		{ "discard-any", 0, NULL, 7 }, { "verify", 0, NULL, 4 }, { "dump-model", 1, NULL, 5 }, { "check-file", 1, NULL, 6 },
 		{ "help", 0, NULL, 'h' }, {}
 	};
 	int c;
@@ -386,6 +389,7 @@ static void options(int argc, char **argv)
 		case 1: size = n; break;
 		case 2: zeroed = true; break;
 		case 3: discard_zeroes = true; break;
+		case 7: discard_any = true; break;
 		case 4: verify = true; break;
 		case 5: dump = optarg; break;
 		case 6: check = optarg; break;
