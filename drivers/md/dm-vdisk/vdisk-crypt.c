@@ -246,7 +246,7 @@ static const struct vdisk_key_kind *vdisk_key_kind(const char *name, size_t len)
 static int vdisk_key_look_up(struct vdisk_node *n, const char *ref,
 			     struct crypto_skcipher *tfm)
 {
-	size_t size = simple_strtoul(ref + 1, NULL, 10);
+	size_t size = strncmp(ref, ":32:", 4) ? 64 : 32;
 	const char *type = strchr(ref + 1, ':') + 1;
 	const char *description = strchr(type, ':') + 1;
 	int type_len = description - 1 - type;
