@@ -26,21 +26,21 @@
 #include <linux/scatterlist.h>
 #include <linux/workqueue.h>
 
+/* Real, but asynchronous */
 static bool async;
 module_param(async, bool, 0444);
-MODULE_PARM_DESC(async, "real, but asynchronous");
 
+/* Asynchronous completions come in a hard interrupt */
 static bool irq;
 module_param(irq, bool, 0644);
-MODULE_PARM_DESC(irq, "asynchronous completions come in a hard interrupt");
 
+/* Each so many requests, the queue is full (0: never) */
 static uint busy;
 module_param(busy, uint, 0644);
-MODULE_PARM_DESC(busy, "each so many requests, the queue is full (0: never)");
 
+/* Of the algorithm */
 static int priority = 10000;
 module_param(priority, int, 0444);
-MODULE_PARM_DESC(priority, "of the algorithm");
 
 static int nullxts_setkey(struct crypto_skcipher *tfm, const u8 *key,
 			  unsigned int len)
