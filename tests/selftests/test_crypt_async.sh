@@ -15,13 +15,13 @@ null_disk 8 512
 read -r d0 d1 <<<"${disks[*]}"
 key k 64
 stem="crypt cipher:aes-xts-plain64 key:$KEY"
-m=/dev/mapper/$VD io=(-n "${VDISK_OPS:-150}" -m 256 -f 2 -r 30)
+m=/dev/mapper/$VD io=(-n "${VDISK_OPS:-40}" -m 256 -f 2 -r 30)
 cipher=$(find "$VDISK_BUILD" -name vdisk-nullxts.ko -print -quit)
 
 # dm-crypt first: it keeps the cipher that it found, and takes no REQ_NOWAIT.
 crypt_dm s 8192 "$d0 0" 0
 crypt_dm s4 8192 "$d1 0" 0 sector_size:4096
-for mode in '' 'irq=1' 'busy=3' 'irq=1 busy=2' 'busy=1'; do
+for mode in '' 'irq=1 busy=2' 'busy=1'; do
 	# shellcheck disable=SC2086 # words
 	insmod "$cipher" async=1 $mode
 	name=${mode:-worker}

@@ -18,7 +18,7 @@ one=$KEY
 key two 32
 two=$KEY
 c1="crypt cipher:aes-xts-plain64 key:$one" c2="crypt cipher:aes-xts-plain64 key:$two"
-m=/dev/mapper/$VD io=(-n "${VDISK_OPS:-120}" -m 256 -r 30)
+m=/dev/mapper/$VD io=(-n "${VDISK_OPS:-50}" -m 256 -r 30)
 
 # same STACK: the devices v, and s of dm targets, have the same bytes; then all above the disks go
 same() {
