@@ -956,6 +956,9 @@ static int vdisk_crypt_set(struct vdisk_node *n, const char *ref)
 	r = vdisk_check_key(n, "key", ref);
 	if (r)
 		return r;
+	if (strncmp(ref, val->str, strlen(":64:")))
+		return vdisk_fail(n, -EINVAL, "key: its size cannot change, %.2s bytes",
+				  val->str + 1);
 	str = kstrdup(ref, GFP_NOIO);
 	if (!str)
 		return vdisk_fail(n, -ENOMEM, "out of memory");
