@@ -55,7 +55,10 @@ is "$(head -c "$((start * 512))" "$DISK" | tr -d '\0' | wc -c)" 0 'nothing in fr
 vd v "$len" "crypt key:$KEY cipher:aes-xts-plain64 ( block $disk start:$start )"
 crypt_dm s "$len" "$disk $start" 0
 both_ways 'no options'
-# Nobody can poll for what may be a worker's.
-same_queue 'the same queue' v s '^./io_poll:'
+# Nobody can poll for what may be a worker's. dm-crypt of 6.1 wants single pages only, for a reason that is gone since a bio
+# is cut to its device's limits whoever sends it.
+ignore=io_poll
+[[ $VDISK_KERNEL != 6.1 ]] || ignore+='|max_segment_size'
+same_queue 'the same queue' v s "^./($ignore):"
 gone v s
 done_testing
