@@ -620,10 +620,6 @@ int vdisk_parse(struct vdisk_stack *s, unsigned int argc, char **argv)
 			want_type = false;
 			after_child = false;
 			pos = 0;
-		} else if (!n) {
-			return vdisk_fail(s->nodes[0], -EINVAL,
-					  "'%*pE' behind the end of the stack",
-					  vdisk_shown(word), word);
 		} else if (!strcmp(word, "(")) {
 			if (!n->type->max_children)
 				return vdisk_fail(n, -EINVAL, "takes no children");
