@@ -198,6 +198,15 @@ run_ok 'a table with the key' dmsetup load "${VD}a" --table "0 4096 vdisk $crypt
 run_ok 'resume' dmsetup resume "${VD}a"
 is "$(read_a)" "$want" 'has it'
 
+# A table that is loaded when the key is wiped has lost it too, and takes a new one
+run_ok 'a table before the wipe' dmsetup load "${VD}a" --table "0 4096 vdisk $crypt key:$leaves $child"
+dmsetup suspend "${VD}a"
+run_ok 'wipe' message wipe
+run_fails 'the loaded table does not resume' dmsetup resume "${VD}a"
+run_ok 'but takes the key' message set "$leaves"
+run_ok 'and resumes' dmsetup resume "${VD}a"
+is "$(read_a)" "$want" 'with the same bytes'
+
 # Nobody tells: searched for the first 8 bytes of every half, in hex and as they are
 {
 	dmsetup table "${VD}a"

@@ -20,9 +20,9 @@ two=$KEY
 c1="crypt cipher:aes-xts-plain64 key:$one" c2="crypt cipher:aes-xts-plain64 key:$two"
 m=/dev/mapper/$VD io=(-n "${VDISK_OPS:-50}" -m 256 -r 30)
 
-# same STACK: the devices v, and s of dm targets, have the same bytes; then all above the disks go
+# same STACK [SECTORS]: the devices v, and s of dm targets, have the same bytes; then all above the disks go
 same() {
-	vd v 16384 "$1"
+	vd v "${2:-16384}" "$1"
 	verified "$1: written through vdisk" "${io[@]}" --dump-model "$TMP/model" "${m}v"
 	verified "$1: read through dm targets" --check-file "$TMP/model" "${m}s"
 	verified "$1: written through dm targets" "${io[@]}" --dump-model "$TMP/model" "${m}s"
@@ -35,6 +35,19 @@ dm s "0 16384 crypt aes-xts-plain64 $one 0 ${m}t 0"
 same "$c1 ( striped chunk:16 $(children 2 len:8192) )"
 dm s "0 16384 crypt aes-xts-plain64 $two 64 ${m}t 0 2 sector_size:4096 iv_large_sectors"
 same "$c2 iv_offset:64 sector_size:4096 iv_large_sectors ( striped chunk:16 $(children 2 len:8192) )"
+gone t
+
+# Units that do not lie in one child
+for chunk in 4 12; do
+	dm t "0 15360 striped 2 $chunk $d0 0 $d1 0"
+	dm s "0 15360 crypt aes-xts-plain64 $two 0 ${m}t 0 1 sector_size:4096"
+	same "$c2 sector_size:4096 ( striped chunk:$chunk $(children 2 len:7680) )" 15360
+	gone t
+done
+dm t "0 5003 linear $d0 0
+5003 11381 linear $d1 0"
+dm s "0 16384 crypt aes-xts-plain64 $one 0 ${m}t 0 1 sector_size:2048"
+same "$c1 sector_size:2048 ( concat ( block $d0 len:5003 ) ( block $d1 ) )"
 gone t
 
 dm t "0 8192 crypt aes-xts-plain64 $one 0 $d0 0"

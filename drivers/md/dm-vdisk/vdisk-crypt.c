@@ -73,6 +73,9 @@ struct vdisk_key {
 static DEFINE_MUTEX(vdisk_keys_lock);
 static LIST_HEAD(vdisk_keys);
 
+/* How many share the memory for bounces. */
+static atomic_t vdisk_crypt_nodes;
+
 /**
  * struct vdisk_crypt_cpu - is there a queue on this CPU?
  * @away: bios that left it for another CPU's cipher
@@ -92,7 +95,8 @@ struct vdisk_crypt_cpu {
  * @req_size: of a request, the cipher's context included
  * @cpu: see there
  * @nr_pages: of all bounces
- * @max_pages: where @nr_pages ends and the reserve begins
+ * @max_pages: where @nr_pages times vdisk_crypt_nodes ends, and the reserve
+ *	begins
  * @suspended: no bio is in flight and none will come
  * @lock: guards @reserved and @waiting
  * @reserved: the reserve is in use
@@ -344,7 +348,7 @@ free:
 	return ERR_PTR(r);
 }
 
-/* The key that @ref names; may ask userspace for it (request_key(9)). */
+/* The key that @ref names. */
 static struct vdisk_key *vdisk_key_get(struct vdisk_node *n, const char *ref)
 {
 	struct vdisk_key *live, *key = vdisk_key_alloc(n, ref);
@@ -367,17 +371,27 @@ static struct vdisk_key *vdisk_key_get(struct vdisk_node *n, const char *ref)
 	return live ?: ERR_PTR(r);
 }
 
-/* Other tables that share it have lost it too. */
-static int vdisk_key_wipe(struct vdisk_key *key)
+/*
+ * The mapped device loses the key, and so does a table that is loaded for it
+ * already, which may have found it by itself.
+ */
+static int vdisk_key_wipe(const struct vdisk_key *wiped)
 {
-	u8 random[2 * 32];
-	int size = crypto_skcipher_max_keysize(key->tfm);
+	struct vdisk_key *key;
+	u8 random[64];
+	int r, err = 0;
 
-	WRITE_ONCE(key->valid, false);
-	if (size > (int)sizeof(random))
-		size = sizeof(random);
-	get_random_bytes(random, size);
-	return crypto_skcipher_setkey(key->tfm, random, size);
+	mutex_lock(&vdisk_keys_lock);
+	list_for_each_entry(key, &vdisk_keys, list) {
+		if (key->md != wiped->md || strcmp(key->ref, wiped->ref))
+			continue;
+		WRITE_ONCE(key->valid, false);
+		get_random_bytes(random, sizeof(random));
+		r = crypto_skcipher_setkey(key->tfm, random, sizeof(random));
+		err = err ?: r;
+	}
+	mutex_unlock(&vdisk_keys_lock);
+	return err;
 }
 
 /*
@@ -622,18 +636,23 @@ static bool vdisk_bounce_alloc(struct vdisk_crypt *c, struct vdisk_crypt_io *st,
 	return true;
 }
 
+/* False if the io was parked. @again: it was before, and stays the first. */
 static bool vdisk_bounce_get(struct vdisk_crypt *c, struct vdisk_crypt_io *st,
-			     unsigned int bytes)
+			     unsigned int bytes, bool again)
 {
 	unsigned long flags;
 	bool parked;
 
-	if (likely(percpu_counter_read_positive(&c->nr_pages) < c->max_pages) &&
+	if (likely(percpu_counter_read_positive(&c->nr_pages) *
+		   atomic_read(&vdisk_crypt_nodes) < c->max_pages) &&
 	    likely(vdisk_bounce_alloc(c, st, bytes)))
 		return true;
+	st->bounce = NULL;
 	spin_lock_irqsave(&c->lock, flags);
 	parked = c->reserved;
-	if (parked)
+	if (parked && again)
+		list_add(&st->waiting, &c->waiting);
+	else if (parked)
 		list_add_tail(&st->waiting, &c->waiting);
 	c->reserved = true;
 	spin_unlock_irqrestore(&c->lock, flags);
@@ -656,17 +675,22 @@ static void vdisk_bounce_put(struct vdisk_crypt *c, struct vdisk_crypt_io *st)
 		vdisk_bounce_free(c, st);
 	/*
 	 * Who waits has found the reserve in use: either it still is, and its
-	 * user comes here too, or its user sees who waits.
+	 * user comes here too, or its user sees who waits. The reserve goes from
+	 * hand to hand, or a newcomer could take it each time.
 	 */
 	if (!reserve && list_empty_careful(&c->waiting))
 		return;
 	spin_lock_irqsave(&c->lock, flags);
-	if (reserve)
-		c->reserved = false;
 	next = list_first_entry_or_null(&c->waiting, struct vdisk_crypt_io,
 					waiting);
 	if (next)
 		list_del(&next->waiting);
+	if (reserve && next) {
+		next->bounce = c->reserve;
+		next->nr = 0;
+	} else if (reserve) {
+		c->reserved = false;
+	}
 	spin_unlock_irqrestore(&c->lock, flags);
 	if (next)
 		vdisk_defer(next->io, vdisk_crypt_write_again);
@@ -711,7 +735,7 @@ static void vdisk_crypt_write_again(struct vdisk_io *io)
 	struct vdisk_crypt *c = n->priv;
 	int r;
 
-	if (!vdisk_bounce_get(c, st, io->bio->bi_iter.bi_size))
+	if (!st->bounce && !vdisk_bounce_get(c, st, io->bio->bi_iter.bi_size, true))
 		return;
 	r = vdisk_crypt_write(c, st);
 	if (r == -EINPROGRESS)
@@ -720,6 +744,23 @@ static void vdisk_crypt_write_again(struct vdisk_io *io)
 		vdisk_crypt_failed(io);
 	else
 		vdisk_go_on(io, n);
+}
+
+/*
+ * What is not offered may still come: the block layer looked at the limits of
+ * the table before.
+ */
+static bool vdisk_crypt_passes(const struct vdisk_node *n, const struct bio *bio)
+{
+	switch (bio_op(bio)) {
+	case REQ_OP_WRITE_ZEROES:
+	case REQ_OP_SECURE_ERASE:
+		return false;
+	case REQ_OP_DISCARD:
+		return n->val[CRYPT_ALLOW_DISCARDS].set;
+	default:
+		return true;
+	}
 }
 
 static enum vdisk_map vdisk_crypt_map(struct vdisk_node *n, struct vdisk_io *io)
@@ -731,10 +772,15 @@ static enum vdisk_map vdisk_crypt_map(struct vdisk_node *n, struct vdisk_io *io)
 
 	st->data = NULL;
 	st->src.iter.bi_size = 0;
-	if (!bio_has_data(bio))
-		return VDISK_DOWN;
+	if (!bio_has_data(bio)) {
+		if (vdisk_crypt_passes(n, bio))
+			return VDISK_DOWN;
+		vdisk_end(io, n, BLK_STS_NOTSUPP);
+		return VDISK_TAKEN;
+	}
 	if (unlikely(!READ_ONCE(c->key->valid)) ||
-	    unlikely(bio->bi_iter.bi_size & (c->sector_size - 1))) {
+	    unlikely((bio->bi_iter.bi_size | to_bytes(bio->bi_iter.bi_sector)) &
+		     (c->sector_size - 1))) {
 		vdisk_end(io, n, BLK_STS_IOERR);
 		return VDISK_TAKEN;
 	}
@@ -747,7 +793,7 @@ static enum vdisk_map vdisk_crypt_map(struct vdisk_node *n, struct vdisk_io *io)
 		st->src.iter = bio->bi_iter;
 		return VDISK_DOWN;
 	}
-	if (!vdisk_bounce_get(c, st, bio->bi_iter.bi_size))
+	if (!vdisk_bounce_get(c, st, bio->bi_iter.bi_size, false))
 		return VDISK_TAKEN;
 	r = vdisk_crypt_write(c, st);
 	if (likely(!r))
@@ -791,6 +837,7 @@ static void vdisk_crypt_free(struct vdisk_crypt *c)
 		if (c->reserve[i].bv_page)
 			__free_page(c->reserve[i].bv_page);
 	percpu_counter_destroy(&c->nr_pages);
+	atomic_dec(&vdisk_crypt_nodes);
 	free_percpu(c->cpu);
 	kfree(c);
 }
@@ -803,6 +850,9 @@ static struct vdisk_crypt *vdisk_crypt_alloc(void)
 
 	if (!c)
 		return NULL;
+	atomic_inc(&vdisk_crypt_nodes);
+	/* Until the first resume. */
+	c->suspended = true;
 	spin_lock_init(&c->lock);
 	INIT_LIST_HEAD(&c->waiting);
 	c->cpu = alloc_percpu(struct vdisk_crypt_cpu);
@@ -815,7 +865,7 @@ static struct vdisk_crypt *vdisk_crypt_alloc(void)
 			goto bad;
 		bvec_set_page(&c->reserve[i], page, PAGE_SIZE, 0);
 	}
-	/* 1/64 of memory: dm-crypt's bound is 2 % for all its devices. */
+	/* For all nodes together, as dm-crypt's 2 % are. */
 	c->max_pages = totalram_pages() / 64;
 	return c;
 
@@ -942,7 +992,10 @@ static void vdisk_crypt_resume(struct vdisk_node *n)
 {
 	struct vdisk_crypt *c = n->priv;
 
+	/* Wait for a message that changes the key; no bio comes before this ends. */
+	mutex_lock(&n->stack->message_lock);
 	c->suspended = false;
+	mutex_unlock(&n->stack->message_lock);
 }
 
 static int vdisk_crypt_set(struct vdisk_node *n, const char *ref)

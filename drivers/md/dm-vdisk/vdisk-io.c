@@ -271,12 +271,22 @@ static void vdisk_charge(struct bio *bio)
 #endif
 }
 
-/* How much of the bio the whole way can serve as one piece. */
-static sector_t vdisk_span(struct vdisk_node *n, struct vdisk_run run)
+/*
+ * How much of the bio the whole way can serve as one piece; but a block of the
+ * root, which no node has larger, is never cut here: nodes below, whose blocks
+ * may be smaller, multiply.
+ */
+static sector_t vdisk_span(struct vdisk_node *root, struct vdisk_run run)
 {
+	sector_t block = root->lim.logical_block_size >> SECTOR_SHIFT;
+	struct vdisk_node *n = root;
+	sector_t all = run.nr;
+
 	while (n->route)
 		n = vdisk_route(n, &run);
-	return run.nr;
+	if (run.nr == all)
+		return all;
+	return round_down(run.nr, block) ?: min(block, all);
 }
 
 static void vdisk_multiply(struct vdisk_io *io, struct vdisk_node *n,
