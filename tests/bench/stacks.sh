@@ -61,8 +61,29 @@ stacks() {
 	dm "$p-Sb" "striped 2 $CHUNK $b 0 $c 0"
 }
 
-# device PREFIX FIRST NAME: the node of one of them, or of the null disk itself
+# crypt_stacks PREFIX DISK SECTOR_SIZE: dm-crypt as cryptsetup sets it up (C), dm-crypt without its queues (CN), and vdisk.
+# $KEY is what tables call the key.
+crypt_stacks() {
+	local p=$1 disk=/dev/nullb$2 twin
+	for twin in '' b; do
+		dm "$p-C$twin" "crypt aes-xts-plain64 $KEY 0 $disk 0 1 sector_size:$3"
+		dm "$p-CN$twin" "crypt aes-xts-plain64 $KEY 0 $disk 0 3 sector_size:$3 no_read_workqueue no_write_workqueue"
+	done
+	dm "$p-VC" "vdisk crypt cipher:aes-xts-plain64 key:$KEY sector_size:$3 ( block $disk )"
+}
+
+# device PREFIX FIRST NAME: what the generator calls one of them, or the null disk itself (raw), or a cipher of PREFIX's
+# sector size (B)
 device() {
+	case $3 in
+	B) echo "cipher=${1//[a-z]/}" && return ;;
+	esac
+	printf dev=
+	node "$@"
+}
+
+# node PREFIX FIRST NAME: its path
+node() {
 	case $3 in
 	raw) echo "/dev/nullb$2" ;;
 	*) echo "/dev/mapper/$VD$1-$3" ;;

@@ -6,6 +6,9 @@
  * One file, /sys/kernel/debug/vdisk-biogen/run. Writing words to it measures:
  *
  *	dev=PATH	once per device
+ *	cipher=BYTES	in the place of a device: xts(aes) with a key of 64
+ *			bytes in units of so many, over the pages that would be
+ *			read or written, one bio after the other
  *	op=read|write	(read)
  *	bs=BYTES	of one bio (4096)
  *	depth=N		bios in flight (1)
@@ -26,6 +29,7 @@
  * again and again, so that each allocation while it runs is the device's.
  * Whoever submits many bios plugs, so the generator does with depth > 1.
  */
+#include <crypto/skcipher.h>
 #include <linux/bio.h>
 #include <linux/blkdev.h>
 #include <linux/completion.h>
@@ -36,9 +40,12 @@
 #include <linux/kthread.h>
 #include <linux/ktime.h>
 #include <linux/llist.h>
+#include <linux/log2.h>
 #include <linux/math64.h>
 #include <linux/module.h>
+#include <linux/random.h>
 #include <linux/rcupdate.h>
+#include <linux/scatterlist.h>
 #include <linux/sched/signal.h>
 #include <linux/seq_file.h>
 #include <linux/sizes.h>
@@ -51,8 +58,9 @@
 #define BIOGEN_MAX_DEPTH	1024
 #define BIOGEN_MAX_INPUT	4096
 
-/* Submissions between two looks at the clock, which is not free. */
+/* Submissions between two looks at the clock, which is not free for a small one. */
 #define BIOGEN_CLOCK		32
+#define BIOGEN_CLOCK_LARGE	2
 
 struct biogen_result {
 	u64 ios;
@@ -64,6 +72,8 @@ struct biogen_dev {
 	struct block_device *bdev;
 	u64 blocks;		/* of bs bytes */
 	u64 next;		/* block, unless random */
+	struct skcipher_request *req;	/* of a cipher, which has no file */
+	unsigned int unit;	/* bytes, of a cipher */
 };
 
 /**
@@ -227,15 +237,61 @@ static void biogen_drain(struct biogen *g)
 	}
 }
 
+static u64 biogen_clock(const struct biogen *g)
+{
+	return g->bs > SZ_16K ? BIOGEN_CLOCK_LARGE : BIOGEN_CLOCK;
+}
+
 static bool biogen_over(struct biogen *g, u64 ios, u64 *look, u64 end)
 {
 	if (ios < *look && (!g->count || ios < g->count))
 		return false;
-	*look = ios + BIOGEN_CLOCK;
+	*look = ios + biogen_clock(g);
 	cond_resched();
 	if (kthread_should_stop() || READ_ONCE(g->status))
 		return true;
 	return g->count ? ios >= g->count : ktime_get_ns() >= end;
+}
+
+/* A bio's work, without a bio. */
+static int biogen_cipher(struct biogen *g, struct biogen_dev *dev)
+{
+	struct skcipher_request *req = dev->req;
+	DECLARE_CRYPTO_WAIT(wait);
+	struct scatterlist sg;
+	unsigned int at;
+	__le64 iv[2] = {};
+	int r;
+
+	skcipher_request_set_callback(req, CRYPTO_TFM_REQ_MAY_BACKLOG,
+				      crypto_req_done, &wait);
+	for (at = 0; at < g->bs; at += dev->unit) {
+		sg_init_table(&sg, 1);
+		sg_set_page(&sg, g->slots[0].page, dev->unit, at);
+		iv[0] = cpu_to_le64(dev->next++);
+		iv[1] = 0;
+		skcipher_request_set_crypt(req, &sg, &sg, dev->unit, iv);
+		r = crypto_wait_req(g->write ? crypto_skcipher_encrypt(req) :
+				    crypto_skcipher_decrypt(req), &wait);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+static void biogen_cipher_slice(struct biogen *g, struct biogen_dev *dev,
+				struct biogen_result *result)
+{
+	u64 start = ktime_get_ns(), end = start + g->slice_ms * NSEC_PER_MSEC;
+	u64 ios = 0, look = biogen_clock(g);
+
+	do {
+		if (biogen_cipher(g, dev))
+			WRITE_ONCE(g->status, BLK_STS_IOERR);
+		ios++;
+	} while (!biogen_over(g, ios, &look, end));
+	result->ios = ios;
+	result->ns = ktime_get_ns() - start;
 }
 
 /* From all slots free to all slots free. */
@@ -243,7 +299,7 @@ static void biogen_slice(struct biogen *g, struct biogen_dev *dev,
 			 struct biogen_result *result)
 {
 	u64 start = ktime_get_ns(), end = start + g->slice_ms * NSEC_PER_MSEC;
-	u64 ios = 0, look = BIOGEN_CLOCK;
+	u64 ios = 0, look = biogen_clock(g);
 	struct biogen_slot *slot;
 	struct blk_plug plug;
 
@@ -274,11 +330,15 @@ static int biogen_thread(void *data)
 	for (round = 0; round < g->rounds; round++) {
 		for (i = 0; i < g->nr_devs; i++) {
 			unsigned int d = round & 1 ? g->nr_devs - 1 - i : i;
+			struct biogen_result *result;
 
+			result = &g->results[round * g->nr_devs + d];
 			if (kthread_should_stop() || READ_ONCE(g->status))
 				goto out;
-			biogen_slice(g, &g->devs[d],
-				     &g->results[round * g->nr_devs + d]);
+			if (g->devs[d].req)
+				biogen_cipher_slice(g, &g->devs[d], result);
+			else
+				biogen_slice(g, &g->devs[d], result);
 		}
 	}
 out:
@@ -318,8 +378,18 @@ static void biogen_release(struct biogen *g)
 		__free_pages(g->slots[i].page, get_order(g->bs));
 	}
 	kvfree(g->slots);
-	for (i = 0; i < g->nr_devs; i++)
-		fput(g->devs[i].file);
+	for (i = 0; i < g->nr_devs; i++) {
+		struct skcipher_request *req = g->devs[i].req;
+		struct crypto_skcipher *tfm;
+
+		if (!req) {
+			fput(g->devs[i].file);
+			continue;
+		}
+		tfm = crypto_skcipher_reqtfm(req);
+		skcipher_request_free(req);
+		crypto_free_skcipher(tfm);
+	}
 }
 
 static void biogen_free(struct biogen *g)
@@ -376,6 +446,40 @@ static int biogen_open(struct biogen *g, const char *path)
 	return 0;
 }
 
+static int biogen_open_cipher(struct biogen *g, const char *bytes)
+{
+	struct biogen_dev *dev = &g->devs[g->nr_devs];
+	struct crypto_skcipher *tfm;
+	u8 key[64];
+	int r;
+
+	if (g->nr_devs == BIOGEN_MAX_DEVS)
+		return -E2BIG;
+	r = kstrtouint(bytes, 10, &dev->unit);
+	if (r)
+		return r;
+	if (dev->unit < 512 || dev->unit > PAGE_SIZE || !is_power_of_2(dev->unit))
+		return -ERANGE;
+	/* As dm-crypt does; on x86 before 6.16 only slow ones are synchronous. */
+	tfm = crypto_alloc_skcipher("xts(aes)", 0, CRYPTO_ALG_ALLOCATES_MEMORY);
+	if (IS_ERR(tfm))
+		return PTR_ERR(tfm);
+	get_random_bytes(key, sizeof(key));
+	r = crypto_skcipher_setkey(tfm, key, sizeof(key));
+	if (r)
+		goto bad;
+	r = -ENOMEM;
+	dev->req = skcipher_request_alloc(tfm, GFP_KERNEL);
+	if (!dev->req)
+		goto bad;
+	g->nr_devs++;
+	return 0;
+
+bad:
+	crypto_free_skcipher(tfm);
+	return r;
+}
+
 static int biogen_number(struct biogen *g, const char *name, const char *val)
 {
 	unsigned int i;
@@ -409,6 +513,8 @@ static int biogen_parse(struct biogen *g, char *words)
 			r = -EINVAL;
 		} else if (!strcmp(name, "dev")) {
 			r = biogen_open(g, val);
+		} else if (!strcmp(name, "cipher")) {
+			r = biogen_open_cipher(g, val);
 		} else if (!strcmp(name, "op")) {
 			g->write = !strcmp(val, "write");
 			if (!g->write && strcmp(val, "read"))
@@ -429,6 +535,11 @@ static int biogen_check(struct biogen *g)
 	for (i = 0; i < g->nr_devs; i++) {
 		struct biogen_dev *dev = &g->devs[i];
 
+		if (dev->req) {
+			if (g->bs % dev->unit)
+				return -EINVAL;
+			continue;
+		}
 		if (g->bs % bdev_logical_block_size(dev->bdev))
 			return -EINVAL;
 		dev->blocks = div64_u64(bdev_nr_bytes(dev->bdev), g->bs);
