@@ -5,8 +5,13 @@
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 
-need CONFIG_FAILSLAB CONFIG_FAIL_PAGE_ALLOC CONFIG_FAULT_INJECTION_STACKTRACE_FILTER
+# shellcheck source=tests/selftests/crypt.sh
+. "$selftests/crypt.sh"
+
+need CONFIG_FAILSLAB CONFIG_FAIL_PAGE_ALLOC CONFIG_FAULT_INJECTION_STACKTRACE_FILTER CONFIG_KEYS
 load_vdisk
+key k 64
+crypt="crypt cipher:aes-xts-plain64 key:$KEY"
 null_disk 8 512 discard=1
 null_disk 8 512 discard=1
 scratch
@@ -30,7 +35,7 @@ undo=('echo 0 >/sys/kernel/debug/failslab/probability' 'echo 0 >/sys/kernel/debu
 for stack in "block ${disks[0]} label:x" "striped chunk:8 $(children 2)" "ram name:$VD max:800" \
 	"test mode:work up piece:8 ( concat ( striped chunk:8 $(children 2 len:400) ) ( ram label:z ) )" \
 	'delay read:1ms/2ms@50 write:1s flush:0 ( striped chunk:8 ( delay discard:1s ( ram ) ) ( zero ) )' \
-	'striped chunk:8 ( test mode:read ( ram ) ) ( zero )'; do
+	'striped chunk:8 ( test mode:read ( ram ) ) ( zero )' "$crypt sector_size:4096 ( ram )"; do
 	other=0 failed=()
 	for ((n = 1; n < 500; n++)); do
 		echo "fail: $$ $n" >/dev/kmsg
@@ -66,16 +71,20 @@ inject() {
 
 vd a 8192 "test piece:8 mode:read up ( striped chunk:16 ( test mode:work ( block ${disks[0]} ) ) ( block ${disks[1]} ) )"
 vd r 65536 ram
+# Half of all bounces fail: bios take turns with the one in reserve.
+vd c 8192 "$crypt ( test mode:work up ( block ${disks[0]} ) )"
 # null_blk takes its memory in our callers' name: all of it now, and no discards
 dd if=/dev/urandom of="/dev/mapper/${VD}a" bs=1M oflag=direct count=4 status=none
+dd if=/dev/urandom of="/dev/mapper/${VD}c" bs=1M oflag=direct count=4 status=none
 inject 30
+verified 'crypt without memory for bounces' -n 500 -m 256 -f 2 -w 60 --verify "/dev/mapper/${VD}c"
 verified 'I/O that needs no memory of its own' -n 500 -f 2 --verify "/dev/mapper/${VD}a"
 dd if=/dev/zero of="/dev/mapper/${VD}r" bs=64k count=200 oflag=direct >"$TMP/out" 2>&1
 grep -qE 'Cannot allocate memory|Input/output error' "$TMP/out"
 ok $? 'ram without memory: an error'
 inject 0
 verified 'ram with memory again' -n 300 -d 4 -z 4 --verify "/dev/mapper/${VD}r"
-gone a r "$scratch"
+gone a c r "$scratch"
 run_ok 'nothing holds the module' rmmod dm_vdisk
 
 if [[ -w /sys/kernel/debug/kmemleak ]]; then
