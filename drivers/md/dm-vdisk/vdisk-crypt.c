@@ -19,9 +19,8 @@
  * A key is looked up in the kernel's keyrings and given to the cipher as it
  * lies there: no copy is made. The cipher's own is wiped when it is freed.
  */
-#include <crypto/skcipher.h>
 #include <crypto/algapi.h>
-#include <crypto/xts.h>
+#include <crypto/skcipher.h>
 #include <keys/encrypted-type.h>
 #include <keys/trusted-type.h>
 #include <keys/user-type.h>

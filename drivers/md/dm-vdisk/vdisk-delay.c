@@ -37,7 +37,7 @@ static_assert((int)DELAY_READ == (int)VDISK_READ &&
 /**
  * struct vdisk_delay - the node
  * @n: back
- * @work: sends on what is due; runs on the stack's worker
+ * @work: sends on what is due; runs on @n->stack->unbound
  * @timer: armed for the first deadline of @waiting; queues @work
  * @delays: by class: some of its bios may have to wait; read without @lock
  * @lock: guards what follows; taken in process context only

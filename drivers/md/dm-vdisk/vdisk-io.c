@@ -253,7 +253,7 @@ static noinline int vdisk_map_other(struct vdisk_stack *s, struct bio *bio,
 	}
 	while ((*at)->route)
 		*at = vdisk_route(*at, run);
-	vdisk_trim(bio, run->nr);
+	vdisk_trim(bio, run->nr);	/* only an atomic write is refused */
 	vdisk_count_bio(*at, bio);
 	vdisk_set_leaf(*at, bio, run->sector);
 	return DM_MAPIO_REMAPPED;
