@@ -71,13 +71,15 @@ inject() {
 
 vd a 8192 "test piece:8 mode:read up ( striped chunk:16 ( test mode:work ( block ${disks[0]} ) ) ( block ${disks[1]} ) )"
 vd r 65536 ram
-# Half of all bounces fail: bios take turns with the one in reserve.
 vd c 8192 "$crypt ( test mode:work up ( block ${disks[0]} ) )"
 # null_blk takes its memory in our callers' name: all of it now, and no discards
 dd if=/dev/urandom of="/dev/mapper/${VD}a" bs=1M oflag=direct count=4 status=none
 dd if=/dev/urandom of="/dev/mapper/${VD}c" bs=1M oflag=direct count=4 status=none
-inject 30
-verified 'crypt without memory for bounces' -n 500 -m 256 -f 2 -w 60 --verify "/dev/mapper/${VD}c"
+# All writes take turns with the bounce in reserve, or all but some.
+for percent in 100 30; do
+	inject $percent
+	verified "crypt, $percent % of allocations fail" -n 300 -m 256 -f 2 -w 60 --verify "/dev/mapper/${VD}c"
+done
 verified 'I/O that needs no memory of its own' -n 500 -f 2 --verify "/dev/mapper/${VD}a"
 dd if=/dev/zero of="/dev/mapper/${VD}r" bs=64k count=200 oflag=direct >"$TMP/out" 2>&1
 grep -qE 'Cannot allocate memory|Input/output error' "$TMP/out"
