@@ -10,14 +10,28 @@ stock_source() {
 	esac
 }
 
+# with_version VERSION: the packages that standard input names, of that version. kbuild of 6.1 is one package for all releases, of
+# which the archive has the newest version only: it may be ahead of the image, which takes that and later ones.
+with_version() {
+	local package
+	while read -r package; do
+		if [[ $(private_apt apt-cache madison "$package" | awk -F' *[|] *' -v version="$1" '$2 == version') ]]; then
+			echo "$package=$1"
+		else
+			echo "$package"
+		fi
+	done
+}
+
 # unpack_stock RELEASE VERSION FINAL DIR: FINAL is where DIR will end up, which the headers must know.
 unpack_stock() {
 	local release=$1 version=$2 final=$3 dir=$4 packages
 	# 6.1 and 6.12 are one image package; since 6.17 it is split. The kbuild and -common packages hang on the headers.
 	mapfile -t packages < <(private_apt apt-cache depends --recurse --no-recommends --no-suggests --no-conflicts \
 		--no-breaks --no-replaces --no-enhances "linux-image-$release=$version" "linux-headers-$release=$version" |
-		grep -xE 'linux-(image|binary|base|modules|headers|kbuild)-.*' | grep -v -- '-unsigned$' | sort -u)
-	fetch "$dir" "${packages[@]/%/=$version}"
+		grep -xE 'linux-(image|binary|base|modules|headers|kbuild)-.*' | grep -v -- '-unsigned$' | sort -u |
+		with_version "$version")
+	fetch "$dir" "${packages[@]}"
 
 	# The newest packages follow the merged /usr.
 	[[ ! -d $dir/usr/lib/modules ]] || ln -s usr/lib "$dir/lib"
