@@ -9,7 +9,14 @@ modules:
 modules_install:
 	$(MAKE) -C $(KDIR) M=$(CURDIR) modules_install
 
+tools:
+	$(MAKE) -C tools/vdisk
+
+tools_install:
+	$(MAKE) -C tools/vdisk install
+
 clean:
+	$(MAKE) -C tools/vdisk clean
 	$(MAKE) -C $(KDIR) M=$(CURDIR) clean
 
 check:
@@ -25,6 +32,8 @@ demo bench soak:
 help:
 	@echo 'make [KDIR=DIR]                 build the modules for the running kernel, or the one built in DIR'
 	@echo 'make modules_install [KDIR=DIR] install them'
+	@echo 'make tools                      build the tool `vdisk` into build/ (needs libjson-c-dev, libblkid-dev, uuid-dev)'
+	@echo 'make tools_install              install it and its manual page'
 	@echo 'make clean [KDIR=DIR]           remove what was built here'
 	@echo 'make check                      run all tests (tests/run --help: some of them)'
 	@echo 'make lint                       check the style of the sources'
@@ -32,4 +41,4 @@ help:
 	@echo 'make bench                      measure'
 	@echo 'make soak                       the tests that take hours'
 
-.PHONY: modules modules_install clean check lint demo bench soak help
+.PHONY: modules modules_install tools tools_install clean check lint demo bench soak help

@@ -121,6 +121,8 @@ static void print_is_canonical(struct kunit *test)
 	drop(s);
 }
 
+#define ALL_TYPES "block nvme file vhd1 ram zero blob striped concat crypt delay overlay cache pr test"
+
 struct refusal {
 	const char *line;
 	const char *error;
@@ -129,11 +131,15 @@ struct refusal {
 static const struct refusal refusals[] = {
 	{ "", "empty: a stack is a node type and its words" },
 	{ "rom",
-	  "'rom' is no node type; there are block nvme ram zero striped concat crypt delay test" },
+	  "'rom' is no node type; there are " ALL_TYPES },
 	{ "(",
-	  "'(' is no node type; there are block nvme ram zero striped concat crypt delay test" },
+	  "'(' is no node type; there are " ALL_TYPES },
 	{ "block", "block: device: missing" },
 	{ "block sda", "block: device: 'sda' is no absolute path and no major:minor" },
+	{ "file", "file: path: missing" },
+	{ "file img", "file: path: 'img' is no absolute path" },
+	{ "file /img block:4096", "file: block: '4096' is not one of 512" },
+	{ "vhd1 /img shared", "vhd1: 'shared': unknown word" },
 	{ "block 8:", "block: device: '8:' is no absolute path and no major:minor" },
 	{ "block 8:0x", "block: device: '8:0x' is no absolute path and no major:minor" },
 	{ "block 8:0 start:8x", "block: start: '8x' is not a number of sectors" },
@@ -167,7 +173,7 @@ static const struct refusal refusals[] = {
 	{ "striped chunk:8 ( zero", "striped/0/zero: ')' missing behind it" },
 	{ "striped chunk:8 (", "striped: '(' without a node behind it" },
 	{ "striped chunk:8 ( )",
-	  "')' is no node type; there are block nvme ram zero striped concat crypt delay test" },
+	  "')' is no node type; there are " ALL_TYPES },
 	{ "striped chunk:8 ( zero ) )", "striped: ')' without its '('" },
 	{ "striped ( zero ) chunk:8",
 	  "striped: 'chunk:8' behind a child: words and options come first" },

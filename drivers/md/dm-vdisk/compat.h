@@ -8,12 +8,26 @@
 #define VDISK_COMPAT_H
 
 #include <linux/blkdev.h>
+#include <linux/crc32.h>
 #include <linux/device-mapper.h>
+#include <linux/fs.h>
 #include <linux/hrtimer.h>
 #include <linux/kernel.h>
+#include <linux/shrinker.h>
+#include <linux/slab.h>
 #include <linux/version.h>
 #include <linux/workqueue.h>
 
+#include <linux/pr.h>	/* wants blkdev.h */
+
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 3, 0)
+#include <linux/filelock.h>
+#endif
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0)
+#include <linux/unaligned.h>
+#else
+#include <asm/unaligned.h>
+#endif
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 6, 0)
 #include <linux/hex.h>
 #endif
@@ -62,6 +76,16 @@ static inline void vdisk_limits_stack_bdev(struct queue_limits *lim,
 static inline void vdisk_limits_unpolled(struct queue_limits *lim)
 {
 	lim->features &= ~BLK_FEAT_POLL;
+}
+
+/* A node has a volatile cache of its own. */
+static inline void vdisk_limits_cached(struct queue_limits *lim)
+{
+	lim->features |= BLK_FEAT_WRITE_CACHE | BLK_FEAT_FUA;
+}
+
+static inline void vdisk_face_cached(struct gendisk *face)
+{
 }
 
 static inline struct gendisk *vdisk_alloc_disk(const struct queue_limits *lim)
@@ -134,6 +158,15 @@ static inline void vdisk_limits_unpolled(struct queue_limits *lim)
 {
 }
 
+static inline void vdisk_limits_cached(struct queue_limits *lim)
+{
+}
+
+static inline void vdisk_face_cached(struct gendisk *face)
+{
+	blk_queue_write_cache(face->queue, true, true);
+}
+
 static inline struct gendisk *vdisk_alloc_disk(const struct queue_limits *lim)
 {
 	struct gendisk *disk = blk_alloc_disk(NUMA_NO_NODE);
@@ -170,6 +203,47 @@ static inline void vdisk_limits_stripe(struct queue_limits *lim,
 
 #endif /* BLK_FEAT_WRITE_CACHE */
 
+/* Modes have a type of their own since 6.5. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 5, 0)
+#define VDISK_OPEN_WRITE	BLK_OPEN_WRITE
+#else
+#define VDISK_OPEN_WRITE	FMODE_WRITE
+#endif
+
+/* Bytes of the first vector that are done: renamed in 7.x. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 0, 0)
+#define vdisk_iter_done(iter)	((iter).bi_offset)
+#else
+#define vdisk_iter_done(iter)	((iter).bi_bvec_done)
+#endif
+
+/* What locks and leases have in common is a struct of its own since 6.9. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 9, 0)
+#define vdisk_lock_type(fl)	((fl)->c.flc_type)
+
+static inline void vdisk_lock_init(struct file_lock *fl, struct file *file,
+				   void *owner, int type)
+{
+	locks_init_lock(fl);
+	fl->c.flc_file = file;
+	fl->c.flc_owner = owner;
+	fl->c.flc_flags = FL_POSIX | FL_OFDLCK;
+	fl->c.flc_type = type;
+}
+#else
+#define vdisk_lock_type(fl)	((fl)->fl_type)
+
+static inline void vdisk_lock_init(struct file_lock *fl, struct file *file,
+				   void *owner, int type)
+{
+	locks_init_lock(fl);
+	fl->fl_file = file;
+	fl->fl_owner = owner;
+	fl->fl_flags = FL_POSIX | FL_OFDLCK;
+	fl->fl_type = type;
+}
+#endif
+
 /* A limit on discards is two fields; newer kernels compute the second. */
 static inline void vdisk_limits_discard(struct queue_limits *lim,
 					unsigned int sectors,
@@ -199,6 +273,39 @@ static inline void vdisk_limits_discard(struct queue_limits *lim,
 #define BLK_STS_INVAL		BLK_STS_NOTSUPP
 #endif
 
+/* Results of reservation calls got names, and BLK_STS_NEXUS its own, in 6.4. */
+#ifndef BLK_STS_RESV_CONFLICT
+#define BLK_STS_RESV_CONFLICT		BLK_STS_NEXUS
+#define PR_STS_RESERVATION_CONFLICT	0x18
+#define VDISK_PR_READ_OPS
+
+struct pr_keys {
+	u32 generation;
+	u32 num_keys;
+	u64 keys[];
+};
+
+struct pr_held_reservation {
+	u64 key;
+	u32 generation;
+	enum pr_type type;
+};
+#else
+#define VDISK_PR_READ_OPS						\
+	.pr_read_keys = vdisk_pr_op_read_keys,				\
+	.pr_read_reservation = vdisk_pr_op_read_reservation,
+#endif
+
+/* CRC32 has crc32c() since 6.14; before, that is a module of its own. */
+static inline u32 vdisk_crc32c(u32 crc, const void *data, size_t bytes)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 14, 0)
+	return crc32c(crc, data, bytes);
+#else
+	return __crc32c_le(crc, data, bytes);
+#endif
+}
+
 /* What a cipher's completion is given: the request before 6.3, then its data. */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 3, 0)
 #define VDISK_CRYPTO_DATA		void *
@@ -216,6 +323,74 @@ static inline void hrtimer_setup(struct hrtimer *timer,
 {
 	hrtimer_init(timer, clock_id, mode);
 	timer->function = function;
+}
+#endif
+
+/* Shrinkers are allocated, and have data of their own, since 6.7. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 7, 0)
+static inline void *vdisk_shrinker_data(struct shrinker *shrinker)
+{
+	return shrinker->private_data;
+}
+
+static inline struct shrinker *
+vdisk_shrinker_create(void *data,
+		      unsigned long (*count)(struct shrinker *shrinker,
+					     struct shrink_control *sc),
+		      unsigned long (*scan)(struct shrinker *shrinker,
+					    struct shrink_control *sc))
+{
+	struct shrinker *shrinker = shrinker_alloc(0, "vdisk");
+
+	if (!shrinker)
+		return NULL;
+	shrinker->private_data = data;
+	shrinker->count_objects = count;
+	shrinker->scan_objects = scan;
+	shrinker_register(shrinker);
+	return shrinker;
+}
+
+static inline void vdisk_shrinker_destroy(struct shrinker *shrinker)
+{
+	shrinker_free(shrinker);
+}
+#else
+struct vdisk_shrinker {
+	struct shrinker shrinker;
+	void *data;
+};
+
+static inline void *vdisk_shrinker_data(struct shrinker *shrinker)
+{
+	return container_of(shrinker, struct vdisk_shrinker, shrinker)->data;
+}
+
+static inline struct shrinker *
+vdisk_shrinker_create(void *data,
+		      unsigned long (*count)(struct shrinker *shrinker,
+					     struct shrink_control *sc),
+		      unsigned long (*scan)(struct shrinker *shrinker,
+					    struct shrink_control *sc))
+{
+	struct vdisk_shrinker *s = kzalloc(sizeof(*s), GFP_KERNEL);
+
+	if (!s)
+		return NULL;
+	s->data = data;
+	s->shrinker.count_objects = count;
+	s->shrinker.scan_objects = scan;
+	s->shrinker.seeks = DEFAULT_SEEKS;
+	if (!register_shrinker(&s->shrinker, "vdisk"))
+		return &s->shrinker;
+	kfree(s);
+	return NULL;
+}
+
+static inline void vdisk_shrinker_destroy(struct shrinker *shrinker)
+{
+	unregister_shrinker(shrinker);
+	kfree(container_of(shrinker, struct vdisk_shrinker, shrinker));
 }
 #endif
 

@@ -34,28 +34,39 @@ static int vdisk_block_set_name(struct vdisk_node *n, const struct dm_dev *dev)
 static int vdisk_block_check(struct vdisk_node *n, struct block_device *bdev)
 {
 	unsigned int block = bdev_logical_block_size(bdev) >> SECTOR_SHIFT;
-	sector_t start = n->val[BLOCK_START].num;
-	sector_t len = n->val[BLOCK_LEN].num;
-	sector_t size = bdev_nr_sectors(bdev);
 
 	if (bdev_is_zoned(bdev))
 		return vdisk_fail(n, -EINVAL, "device: zoned devices cannot be used");
-	if (start & (block - 1))
-		return vdisk_fail(n, -EINVAL,
-				  "start: not a multiple of the block size, %u sectors",
-				  block);
-	if (len & (block - 1))
-		return vdisk_fail(n, -EINVAL,
-				  "len: not a multiple of the block size, %u sectors",
-				  block);
-	if (start >= size)
-		return vdisk_fail(n, -EINVAL,
-				  "start: the device has %llu sectors", size);
-	if (len > size - start)
-		return vdisk_fail(n, -EINVAL,
-				  "len: the device has %llu sectors, %llu from start on",
-				  size, size - start);
-	return 0;
+	return vdisk_check_place(n, "device", bdev_nr_sectors(bdev), block,
+				 n->val[BLOCK_START].num, n->val[BLOCK_LEN].num);
+}
+
+/*
+ * What is only read may be write-protected. Only then is it opened read-only:
+ * one table must not open a device in two modes, for dm core then exchanges
+ * the struct dm_dev under who has it (dm-table.c:upgrade_mode()).
+ */
+static int vdisk_block_open(struct vdisk_node *n, struct dm_dev **dev)
+{
+	struct dm_target *ti = n->stack->ti;
+	const char *path = n->val[BLOCK_DEVICE].str;
+	unsigned int i;
+	int r;
+
+	/*
+	 * A cache writes to its store, also in a read-only table. Then all are
+	 * opened so, not just the store's.
+	 */
+	for (i = 0; i < n->stack->nr_nodes; i++)
+		if (n->stack->nodes[i]->ops->writes_store)
+			break;
+	r = dm_get_device(ti, path, i < n->stack->nr_nodes ?
+			  dm_table_get_mode(ti->table) | VDISK_OPEN_WRITE :
+			  dm_table_get_mode(ti->table), dev);
+	if ((r == -EROFS || r == -EACCES) && vdisk_read_only(n))
+		r = dm_get_device(ti, path, dm_table_get_mode(ti->table) &
+				  ~VDISK_OPEN_WRITE, dev);
+	return r;
 }
 
 static int vdisk_block_ctr(struct vdisk_node *n)
@@ -64,8 +75,7 @@ static int vdisk_block_ctr(struct vdisk_node *n)
 	struct dm_dev *dev;
 	int r;
 
-	r = dm_get_device(ti, n->val[BLOCK_DEVICE].str,
-			  dm_table_get_mode(ti->table), &dev);
+	r = vdisk_block_open(n, &dev);
 	if (r)
 		return vdisk_fail(n, r, "device: cannot be opened (%pe)",
 				  ERR_PTR(r));

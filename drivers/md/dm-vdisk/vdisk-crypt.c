@@ -8,7 +8,7 @@
  *
  * Where the cipher runs: at once, in the context of the caller; on the stack's
  * worker of this CPU, if that context must not; on any CPU, if the bio is large
- * or there is a queue of them (vdisk_crypt_place()).
+ * or if there is a queue of them (vdisk_crypt_share()).
  *
  * Progress: a bounce is allocated whole or not at all, and nobody sleeps for
  * it. Each node has one in reserve, for a bio of the largest size. Who finds no
@@ -45,6 +45,15 @@
 /* Every so many bios that found no queue, one looks whether there is one. */
 #define CRYPT_PROBE	256
 
+/* So many bios are shared out once there was a queue, before one looks again. */
+#define CRYPT_SHARE	64
+
+/* What waits for each helper, at most */
+#define CRYPT_ROOM	4
+
+/* Of one page, what each CPU keeps of bounces that came back */
+#define CRYPT_KEPT	32
+
 /* Entries of a bounce's vector that need no allocation */
 #define CRYPT_FEW	4
 
@@ -76,13 +85,27 @@ static LIST_HEAD(vdisk_keys);
 static atomic_t vdisk_crypt_nodes;
 
 /**
- * struct vdisk_crypt_cpu - is there a queue on this CPU?
- * @away: bios that left it for another CPU's cipher
- * @alone: bios since one was sent to find out
+ * struct vdisk_crypt_cpu - what a CPU keeps, and what it hands over to others
+ * @nr_kept: entries of @kept; only with interrupts off on this CPU
+ * @kept: pages for bounces
+ * @share: bios that are still to be shared out
+ * @seen: bios that could have been handed over
+ * @lock: guards what follows; taken in any context
+ * @helpers: works that were queued and have not found @queue empty
+ * @room: entries that @queue may have
+ * @queued: entries that it has
+ * @queue: bios for the helpers, struct vdisk_crypt_io.waiting
  */
 struct vdisk_crypt_cpu {
-	atomic_t away;
-	unsigned int alone;
+	unsigned int nr_kept;
+	struct page *kept[CRYPT_KEPT];
+	unsigned int share;
+	unsigned int seen;
+	spinlock_t lock;	/* guards what follows */
+	unsigned int helpers;
+	unsigned int room;
+	unsigned int queued;
+	struct list_head queue;
 };
 
 /**
@@ -93,7 +116,9 @@ struct vdisk_crypt_cpu {
  * @iv_shift: from sectors to what counts up in the IV
  * @req_size: of a request, the cipher's context included
  * @cpu: see there
- * @nr_pages: of all bounces
+ * @wq: helpers, and the ciphers of large bios
+ * @async: the cipher may answer later
+ * @nr_pages: of all bounces, and kept for them
  * @max_pages: where @nr_pages times vdisk_crypt_nodes ends, and the reserve
  *	begins
  * @suspended: no bio is in flight and none will come
@@ -108,7 +133,9 @@ struct vdisk_crypt {
 	sector_t iv_offset;
 	unsigned int iv_shift;
 	unsigned int req_size;
+	bool async;
 	struct vdisk_crypt_cpu __percpu *cpu;
+	struct workqueue_struct *wq;
 	struct percpu_counter nr_pages;
 	s64 max_pages;
 	bool suspended;
@@ -129,8 +156,8 @@ struct vdisk_crypt {
  * @bounce: writes: vector of the bounce, @few or the reserve's or allocated
  * @nr: entries of @bounce
  * @few: as a rule it needs no more
- * @away: the CPU that it left, while it is away
- * @waiting: in vdisk_crypt.waiting
+ * @cpu: the CPU that it helps, if it was the first to be handed over
+ * @waiting: in vdisk_crypt.waiting, or vdisk_crypt_cpu.queue
  * @sg: of one unit, source and destination
  * @iv: of one unit
  *
@@ -148,7 +175,7 @@ struct vdisk_crypt_io {
 	struct bio_vec *bounce;
 	unsigned int nr;
 	struct bio_vec few[CRYPT_FEW];
-	struct vdisk_crypt_cpu *away;
+	struct vdisk_crypt_cpu *cpu;
 	struct list_head waiting;
 	struct scatterlist sg[2];
 	u8 iv[CRYPT_IV_SIZE];
@@ -347,6 +374,11 @@ free:
 	return ERR_PTR(r);
 }
 
+static bool vdisk_key_is_async(const struct vdisk_key *key)
+{
+	return crypto_skcipher_alg(key->tfm)->base.cra_flags & CRYPTO_ALG_ASYNC;
+}
+
 /* The key that @ref names. */
 static struct vdisk_key *vdisk_key_get(struct vdisk_node *n, const char *ref)
 {
@@ -397,13 +429,6 @@ static int vdisk_key_wipe(const struct vdisk_key *wiped)
  * The cipher
  */
 
-static void vdisk_crypt_back(struct vdisk_crypt_io *st)
-{
-	if (st->away)
-		atomic_dec(&st->away->away);
-	st->away = NULL;
-}
-
 /**
  * vdisk_crypt_iv - the IV of a unit: plain64
  * @iv: set; 16 bytes
@@ -428,7 +453,7 @@ static int vdisk_crypt_units(struct vdisk_crypt_io *st)
 {
 	const struct vdisk_crypt *c = st->n->priv;
 	struct skcipher_request *req = vdisk_crypt_req(st);
-	bool in_place = st->src.vec == st->dst.vec;
+	bool in_place = !st->data;
 	unsigned int size = c->sector_size;
 	struct bio_vec bv;
 	int r = 0;
@@ -463,30 +488,31 @@ static void vdisk_crypt_failed(struct vdisk_io *io)
 	struct vdisk_node *n = io->at;
 	struct vdisk_crypt_io *st = vdisk_state(n, io);
 
-	vdisk_crypt_back(st);
 	if (st->data)
 		vdisk_crypt_unbounce(st);
 	vdisk_end(io, n, BLK_STS_IOERR);
 }
 
-/* On a worker: from where it stands to the end. */
-static void vdisk_crypt_work(struct vdisk_io *io)
+/* With the answer of vdisk_crypt_units(), in process context. */
+static void vdisk_crypt_finish(struct vdisk_io *io, int r)
 {
-	struct vdisk_node *n = io->at;
-	struct vdisk_crypt_io *st = vdisk_state(n, io);
-	int r = vdisk_crypt_units(st);
+	struct vdisk_crypt_io *st;
 
 	if (r == -EINPROGRESS)
 		return;
-	if (r) {
+	st = vdisk_state(io->at, io);
+	if (r)
 		vdisk_crypt_failed(io);
-		return;
-	}
-	vdisk_crypt_back(st);
-	if (st->data)
-		vdisk_go_on(io, n);
+	else if (st->data)
+		vdisk_go_on(io, io->at);
 	else
-		vdisk_end(io, n, BLK_STS_OK);
+		vdisk_end(io, io->at, BLK_STS_OK);
+}
+
+/* On a worker: from where it stands to the end. */
+static void vdisk_crypt_work(struct vdisk_io *io)
+{
+	vdisk_crypt_finish(io, vdisk_crypt_units(vdisk_state(io->at, io)));
 }
 
 /* One unit of an asynchronous implementation; any context. */
@@ -504,70 +530,150 @@ static void vdisk_crypt_prepare(struct vdisk_crypt *c, struct vdisk_crypt_io *st
 	struct skcipher_request *req = vdisk_crypt_req(st);
 
 	sg_init_table(&st->sg[0], 1);
-	sg_init_table(&st->sg[1], 1);
+	if (st->data)
+		sg_init_table(&st->sg[1], 1);
 	skcipher_request_set_tfm(req, c->key->tfm);
 	skcipher_request_set_callback(req, CRYPTO_TFM_REQ_MAY_BACKLOG,
 				      vdisk_crypt_done, st);
 	skcipher_request_set_crypt(req, &st->sg[0],
-				   &st->sg[st->src.vec != st->dst.vec],
+				   &st->sg[st->data ? 1 : 0],
 				   c->sector_size, st->iv);
 }
 
 /*
- * Where the cipher of a bio runs. Handing it to another CPU costs more than a
- * small bio's cipher, unless more of them come meanwhile, and nobody tells. So
- * one in CRYPT_PROBE is handed over. If the next comes to this CPU before that
- * is done, there is a queue: it is shared out, up to two bios per other CPU, and
- * the rest stays here. A single reader or writer goes on without a queue.
+ * Sharing out. Handing a bio to another CPU costs more than a small bio's
+ * cipher, unless more of them come meanwhile, and nobody tells. So one in
+ * CRYPT_PROBE is handed over. If the next comes to this CPU before that is done,
+ * there is a queue, and the next CRYPT_SHARE are shared out: one wakes a helper,
+ * one stays here, the next ones wait for the helper while there is room, and
+ * what comes then stays here. A helper goes on as long as it finds bios, so a
+ * CPU is woken once for many. A single reader or writer goes on without a queue.
  */
-enum vdisk_place { CRYPT_HERE, CRYPT_WORKER, CRYPT_AWAY };
 
-static enum vdisk_place vdisk_crypt_place(struct vdisk_crypt *c,
-					  struct vdisk_crypt_io *st,
-					  unsigned int bytes)
+/* The next one for this helper; if there is none, it is none any more. */
+static struct vdisk_crypt_io *vdisk_crypt_next(struct vdisk_crypt_cpu *cpu)
+{
+	struct vdisk_crypt_io *st;
+	unsigned long flags;
+
+	spin_lock_irqsave(&cpu->lock, flags);
+	st = list_first_entry_or_null(&cpu->queue, struct vdisk_crypt_io, waiting);
+	if (st) {
+		list_del(&st->waiting);
+		cpu->queued--;
+	} else {
+		cpu->helpers--;
+	}
+	spin_unlock_irqrestore(&cpu->lock, flags);
+	return st;
+}
+
+static void vdisk_crypt_help(struct vdisk_io *io);
+
+/* Counted in @cpu->helpers */
+static void vdisk_crypt_wake(struct vdisk_crypt *c, struct vdisk_crypt_cpu *cpu,
+			     struct vdisk_crypt_io *st)
+{
+	st->cpu = cpu;
+	vdisk_defer_to(st->io, c->wq, vdisk_crypt_help);
+}
+
+/*
+ * A helper, by the first bio that it was woken for. It leaves before its last
+ * bio goes on, or who sends the next one would take that for a queue.
+ */
+static void vdisk_crypt_help(struct vdisk_io *io)
+{
+	struct vdisk_crypt_io *next, *st = vdisk_state(io->at, io);
+	struct vdisk_crypt *c = st->n->priv;
+	struct vdisk_crypt_cpu *cpu = st->cpu;
+	int r;
+
+	/*
+	 * Where it was woken is no help. The scheduler puts it there if who woke
+	 * it is bound to that CPU, but not if it is a worker like this.
+	 */
+	if (cpu == raw_cpu_ptr(c->cpu)) {
+		next = vdisk_crypt_next(cpu);
+		if (next)
+			vdisk_crypt_wake(c, cpu, next);
+		vdisk_crypt_work(io);
+		return;
+	}
+	for (; st; st = next) {
+		io = st->io;
+		r = vdisk_crypt_units(st);
+		next = vdisk_crypt_next(cpu);
+		vdisk_crypt_finish(io, r);
+		cond_resched();
+	}
+}
+
+/* A write may leave its submitter; a read has come back from there. */
+static void vdisk_crypt_leaves(struct vdisk_crypt_io *st)
+{
+	if (st->data)
+		vdisk_charge(st->io->bio);
+}
+
+/* True if it is not the caller's any more. */
+static bool vdisk_crypt_share(struct vdisk_crypt *c, struct vdisk_crypt_io *st)
 {
 	struct vdisk_crypt_cpu *cpu = raw_cpu_ptr(c->cpu);
-	int others = num_online_cpus() - 1;
-	int away = atomic_read(&cpu->away);
-	bool go;
+	unsigned int others = num_online_cpus() - 1;
+	enum { HERE, QUEUE, WAKE } to = HERE;
+	unsigned long flags;
 
-	if (bytes > CRYPT_INLINE)
-		go = others;
-	else if (away)
-		go = away < 2 * others;
-	else
-		go = !(++cpu->alone % CRYPT_PROBE) && others;
-	if (go) {
-		st->away = cpu;
-		atomic_inc(&cpu->away);
-		return CRYPT_AWAY;
+	if (!others)
+		return false;
+	if (READ_ONCE(cpu->helpers))
+		cpu->share = CRYPT_SHARE;
+	else if (cpu->share)
+		cpu->share--;
+	else if (++cpu->seen % CRYPT_PROBE)
+		return false;
+	vdisk_crypt_leaves(st);
+	spin_lock_irqsave(&cpu->lock, flags);
+	if (!cpu->helpers || (cpu->room && cpu->queued == cpu->room &&
+			      cpu->helpers < others)) {
+		to = WAKE;
+		cpu->room = 0;
+		cpu->helpers++;
+	} else if (cpu->queued < cpu->room) {
+		to = QUEUE;
+		vdisk_may_wait(st->io);
+		list_add_tail(&st->waiting, &cpu->queue);
+		cpu->queued++;
+	} else {
+		cpu->room = cpu->helpers * CRYPT_ROOM;
 	}
-	if (in_hardirq() || irqs_disabled() ||
-	    (bytes > CRYPT_INLINE && in_interrupt()))
-		return CRYPT_WORKER;
-	return CRYPT_HERE;
+	spin_unlock_irqrestore(&cpu->lock, flags);
+	if (to == WAKE)
+		vdisk_crypt_wake(c, cpu, st);
+	return to != HERE;
 }
 
 /*
  * 0 or an error: it was done at once. -EINPROGRESS: the io is not the caller's
- * any more, vdisk_crypt_work() goes on with it.
+ * any more, a worker goes on with it.
  */
 static int vdisk_crypt_run(struct vdisk_crypt_io *st, unsigned int bytes)
 {
 	struct vdisk_crypt *c = st->n->priv;
+	bool large = bytes > CRYPT_INLINE;
 
 	vdisk_crypt_prepare(c, st);
 	st->io->at = st->n;
-	switch (vdisk_crypt_place(c, st, bytes)) {
-	case CRYPT_HERE:
-		return vdisk_crypt_units(st);
-	case CRYPT_WORKER:
+	if (c->async || large)
+		vdisk_crypt_leaves(st);
+	if (!large && vdisk_crypt_share(c, st))
+		return -EINPROGRESS;
+	if (large && num_online_cpus() > 1)
+		vdisk_defer_to(st->io, c->wq, vdisk_crypt_work);
+	else if (in_hardirq() || irqs_disabled() || (large && in_interrupt()))
 		vdisk_defer(st->io, vdisk_crypt_work);
-		break;
-	case CRYPT_AWAY:
-		vdisk_defer_to(st->io, st->n->stack->unbound, vdisk_crypt_work);
-		break;
-	}
+	else
+		return vdisk_crypt_units(st);
 	return -EINPROGRESS;
 }
 
@@ -575,10 +681,52 @@ static int vdisk_crypt_run(struct vdisk_crypt_io *st, unsigned int bytes)
  * Bounces
  */
 
+static bool vdisk_bounce_is_full(struct vdisk_crypt *c, unsigned int share)
+{
+	return percpu_counter_read_positive(&c->nr_pages) *
+	       atomic_read(&vdisk_crypt_nodes) * share >= c->max_pages;
+}
+
+/* A page that this CPU has kept, or NULL */
+static struct page *vdisk_bounce_take(struct vdisk_crypt *c)
+{
+	struct vdisk_crypt_cpu *cpu;
+	struct page *page = NULL;
+	unsigned long flags;
+
+	local_irq_save(flags);
+	cpu = this_cpu_ptr(c->cpu);
+	if (cpu->nr_kept)
+		page = cpu->kept[--cpu->nr_kept];
+	local_irq_restore(flags);
+	return page;
+}
+
+/* Not if there are many already: another CPU may need them more. */
+static bool vdisk_bounce_keep(struct vdisk_crypt *c, struct page *page)
+{
+	struct vdisk_crypt_cpu *cpu;
+	unsigned long flags;
+	bool keep;
+
+	if (unlikely(vdisk_bounce_is_full(c, 2)))
+		return false;
+	local_irq_save(flags);
+	cpu = this_cpu_ptr(c->cpu);
+	keep = cpu->nr_kept < CRYPT_KEPT;
+	if (keep)
+		cpu->kept[cpu->nr_kept++] = page;
+	local_irq_restore(flags);
+	return keep;
+}
+
 static void vdisk_bounce_free(struct vdisk_crypt *c, struct vdisk_crypt_io *st)
 {
 	unsigned int i, pages = 0;
 
+	if (st->nr == 1 && st->bounce[0].bv_len <= PAGE_SIZE &&
+	    vdisk_bounce_keep(c, st->bounce[0].bv_page))
+		return;
 	for (i = 0; i < st->nr; i++) {
 		unsigned int order = get_order(st->bounce[i].bv_len);
 
@@ -599,6 +747,16 @@ static bool vdisk_bounce_alloc(struct vdisk_crypt *c, struct vdisk_crypt_io *st,
 
 	st->bounce = st->few;
 	st->nr = 0;
+	if (!order) {
+		struct page *page = vdisk_bounce_take(c);
+
+		if (page) {
+			bvec_set_page(&st->bounce[st->nr++], page, bytes, 0);
+			return true;
+		}
+	}
+	if (unlikely(vdisk_bounce_is_full(c, 1)))
+		return false;
 	while (bytes) {
 		unsigned int size;
 		struct page *page;
@@ -642,11 +800,10 @@ static bool vdisk_bounce_get(struct vdisk_crypt *c, struct vdisk_crypt_io *st,
 	unsigned long flags;
 	bool parked;
 
-	if (likely(percpu_counter_read_positive(&c->nr_pages) *
-		   atomic_read(&vdisk_crypt_nodes) < c->max_pages) &&
-	    likely(vdisk_bounce_alloc(c, st, bytes)))
+	if (likely(vdisk_bounce_alloc(c, st, bytes)))
 		return true;
 	st->bounce = NULL;
+	vdisk_charge(st->io->bio);
 	spin_lock_irqsave(&c->lock, flags);
 	parked = c->reserved;
 	if (parked && again)
@@ -785,7 +942,6 @@ static enum vdisk_map vdisk_crypt_map(struct vdisk_node *n, struct vdisk_io *io)
 	}
 	st->n = n;
 	st->io = io;
-	st->away = NULL;
 	st->sector = bio->bi_iter.bi_sector + c->iv_offset;
 	if (!op_is_write(bio_op(bio))) {
 		st->src.vec = bio->bi_io_vec;
@@ -831,21 +987,34 @@ static enum vdisk_end vdisk_crypt_end(struct vdisk_node *n, struct vdisk_io *io,
 static void vdisk_crypt_free(struct vdisk_crypt *c)
 {
 	unsigned int i;
+	int cpu;
 
 	for (i = 0; i < CRYPT_PAGES; i++)
 		if (c->reserve[i].bv_page)
 			__free_page(c->reserve[i].bv_page);
 	percpu_counter_destroy(&c->nr_pages);
 	atomic_dec(&vdisk_crypt_nodes);
+	if (c->wq)
+		destroy_workqueue(c->wq);
+	for_each_possible_cpu(cpu) {
+		struct vdisk_crypt_cpu *this;
+
+		if (!c->cpu)
+			break;
+		this = per_cpu_ptr(c->cpu, cpu);
+		while (this->nr_kept)
+			__free_page(this->kept[--this->nr_kept]);
+	}
 	free_percpu(c->cpu);
 	kfree(c);
 }
 
 /* What the node needs to encrypt; the key is apart. */
-static struct vdisk_crypt *vdisk_crypt_alloc(void)
+static struct vdisk_crypt *vdisk_crypt_alloc(struct vdisk_node *n)
 {
 	struct vdisk_crypt *c = kzalloc(sizeof(*c), GFP_KERNEL);
 	unsigned int i;
+	int cpu;
 
 	if (!c)
 		return NULL;
@@ -855,8 +1024,22 @@ static struct vdisk_crypt *vdisk_crypt_alloc(void)
 	spin_lock_init(&c->lock);
 	INIT_LIST_HEAD(&c->waiting);
 	c->cpu = alloc_percpu(struct vdisk_crypt_cpu);
-	if (percpu_counter_init(&c->nr_pages, 0, GFP_KERNEL) || !c->cpu)
+	/*
+	 * Of the usual priority: a worker that runs in the place of the bio's
+	 * submitter keeps it from submitting what another worker could do. Each
+	 * node's own, since encrypting may wait for what lies below.
+	 */
+	c->wq = alloc_workqueue("vdisk-crypt/%s", WQ_MEM_RECLAIM | WQ_UNBOUND,
+				num_possible_cpus(),
+				dm_table_device_name(n->stack->ti->table));
+	if (percpu_counter_init(&c->nr_pages, 0, GFP_KERNEL) || !c->cpu || !c->wq)
 		goto bad;
+	for_each_possible_cpu(cpu) {
+		struct vdisk_crypt_cpu *this = per_cpu_ptr(c->cpu, cpu);
+
+		spin_lock_init(&this->lock);
+		INIT_LIST_HEAD(&this->queue);
+	}
 	for (i = 0; i < CRYPT_PAGES; i++) {
 		struct page *page = alloc_page(GFP_KERNEL);
 
@@ -882,7 +1065,7 @@ static int vdisk_crypt_ctr(struct vdisk_node *n)
 		return vdisk_fail(n, -EINVAL, "cipher: missing");
 	if (!n->val[CRYPT_KEY].set)
 		return vdisk_fail(n, -EINVAL, "key: missing");
-	c = vdisk_crypt_alloc();
+	c = vdisk_crypt_alloc(n);
 	if (!c)
 		return vdisk_fail(n, -ENOMEM, "out of memory");
 	c->sector_size = SECTOR_SIZE;
@@ -907,6 +1090,7 @@ static int vdisk_crypt_ctr(struct vdisk_node *n)
 	}
 	c->req_size = sizeof(struct skcipher_request) +
 		      crypto_skcipher_reqsize(c->key->tfm);
+	c->async = vdisk_key_is_async(c->key);
 	n->io_size = sizeof(struct vdisk_crypt_io) + CRYPTO_MINALIGN + c->req_size;
 	n->priv = c;
 	return 0;
@@ -1029,6 +1213,7 @@ static int vdisk_crypt_set(struct vdisk_node *n, const char *ref)
 	spin_lock(&n->stack->value_lock);
 	swap(val->str, str);
 	swap(c->key, key);
+	c->async = vdisk_key_is_async(c->key);
 	spin_unlock(&n->stack->value_lock);
 	kfree(str);
 	vdisk_key_put(key);
@@ -1086,6 +1271,7 @@ const struct vdisk_ops vdisk_crypt_ops = {
 	.status = vdisk_crypt_status,
 	.message = vdisk_crypt_message,
 	.splits = true,
+	.whole = CRYPT_SECTORS,
 	.defers = true,
-	.unbound = true,
+	.charges = true,
 };

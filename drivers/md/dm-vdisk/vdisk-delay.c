@@ -207,6 +207,32 @@ static enum vdisk_map vdisk_delay_map(struct vdisk_node *n, struct vdisk_io *io)
 	return VDISK_TAKEN;
 }
 
+/* Those about to go on are taken out of the tree already. */
+static void vdisk_delay_abort(struct vdisk_node *n,
+			      bool (*which)(struct vdisk_io *io),
+			      blk_status_t status)
+{
+	struct vdisk_delay *d = n->priv;
+	struct rb_root aborted = RB_ROOT;
+	struct rb_node *node, *next;
+
+	spin_lock(&d->lock);
+	for (node = rb_first_cached(&d->waiting); node; node = next) {
+		next = rb_next(node);
+		if (!which(vdisk_delay_io(node)->io))
+			continue;
+		rb_erase_cached(node, &d->waiting);
+		rb_add(node, &aborted, vdisk_delay_less);
+		d->nr_held--;
+	}
+	spin_unlock(&d->lock);
+	/* The io is gone when it has ended, and its node in the tree with it. */
+	while ((node = rb_first(&aborted))) {
+		rb_erase(node, &aborted);
+		vdisk_end(vdisk_delay_io(node)->io, n, status);
+	}
+}
+
 /* A class whose bios never wait costs no lock. Times do not fall. */
 static bool vdisk_delay_waits(const struct vdisk_latency *lat)
 {
@@ -337,6 +363,7 @@ const struct vdisk_ops vdisk_delay_ops = {
 	.give = vdisk_delay_give,
 	.route = vdisk_delay_route,
 	.map = vdisk_delay_map,
+	.abort = vdisk_delay_abort,
 	.presuspend = vdisk_delay_presuspend,
 	.presuspend_undo = vdisk_delay_resume,
 	.postsuspend = vdisk_delay_postsuspend,

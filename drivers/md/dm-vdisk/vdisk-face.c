@@ -10,7 +10,8 @@
  * table gets new limits on reload: dm_swap_table() keeps the old ones for a
  * table that shows no device. Limits are a snapshot of ctr time.
  *
- * dm core only reads the face's queue; no bio is ever sent to it.
+ * dm core only reads the face's queue; no bio is ever sent to it. If the root is
+ * a "pr", dm core calls its reservation operations by the face, too.
  */
 #include <linux/blkdev.h>
 #include <linux/module.h>
@@ -27,6 +28,12 @@ static void vdisk_face_submit_bio(struct bio *bio)
 static const struct block_device_operations vdisk_face_fops = {
 	.owner = THIS_MODULE,
 	.submit_bio = vdisk_face_submit_bio,
+};
+
+static const struct block_device_operations vdisk_face_pr_fops = {
+	.owner = THIS_MODULE,
+	.submit_bio = vdisk_face_submit_bio,
+	.pr_ops = &vdisk_pr_face_ops,
 };
 
 /**
@@ -56,8 +63,13 @@ int vdisk_face_create(struct vdisk_stack *s)
 		if (s->leaves[i]->ops->remaps)
 			vdisk_face_inherit(disk,
 					   s->leaves[i]->bdev);
+	for (i = 0; i < s->nr_nodes; i++)
+		if (s->nodes[i]->caches)
+			vdisk_face_cached(disk);
 	snprintf(disk->disk_name, sizeof(disk->disk_name), "vdisk-face");
-	disk->fops = &vdisk_face_fops;
+	disk->fops = root->ops == &vdisk_pr_ops ? &vdisk_face_pr_fops :
+						 &vdisk_face_fops;
+	disk->private_data = s;
 	disk->flags |= GENHD_FL_NO_PART;
 	set_capacity(disk, s->ti->len);
 

@@ -18,12 +18,18 @@
 static const struct vdisk_ops *const vdisk_all_ops[VDISK_NR_TYPES] = {
 	[VDISK_TYPE_BLOCK] = &vdisk_block_ops,
 	[VDISK_TYPE_NVME] = &vdisk_nvme_ops,
+	[VDISK_TYPE_FILE] = &vdisk_file_ops,
+	[VDISK_TYPE_VHD1] = &vdisk_vhd1_ops,
 	[VDISK_TYPE_RAM] = &vdisk_ram_ops,
 	[VDISK_TYPE_ZERO] = &vdisk_zero_ops,
+	[VDISK_TYPE_BLOB] = &vdisk_blob_ops,
 	[VDISK_TYPE_STRIPED] = &vdisk_striped_ops,
 	[VDISK_TYPE_CONCAT] = &vdisk_concat_ops,
 	[VDISK_TYPE_CRYPT] = &vdisk_crypt_ops,
 	[VDISK_TYPE_DELAY] = &vdisk_delay_ops,
+	[VDISK_TYPE_OVERLAY] = &vdisk_overlay_ops,
+	[VDISK_TYPE_CACHE] = &vdisk_cache_ops,
+	[VDISK_TYPE_PR] = &vdisk_pr_ops,
 #ifdef CONFIG_DM_VDISK_TEST
 	[VDISK_TYPE_TEST] = &vdisk_test_ops,
 #endif
@@ -110,7 +116,13 @@ const struct vdisk_ops *vdisk_ops_of(const struct vdisk_type *type)
 	return vdisk_all_ops[type - vdisk_types];
 }
 
-static bool vdisk_is_name(const char *word)
+/**
+ * vdisk_is_name - is a word a name?
+ * @word: the word
+ *
+ * Return: true if it is one of 1 to VDISK_NAME_MAX of A-Z a-z 0-9 . _ -
+ */
+bool vdisk_is_name(const char *word)
 {
 	static const char allowed[] =
 		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
@@ -372,6 +384,26 @@ static bool vdisk_is_choice(const char *word, const char *choices)
 	return false;
 }
 
+static int vdisk_read_patience(struct vdisk_node *n, const struct vdisk_arg *a,
+			       const char *word, u64 *num)
+{
+	int r;
+
+	if (!strcmp(word, "wait") || !strcmp(word, "fail")) {
+		*num = *word == 'w' ? U64_MAX : 0;
+		return 0;
+	}
+	r = vdisk_read_number(word, true, num);
+	if (r == -EINVAL)
+		return vdisk_fail(n, r,
+				  "%s: '%*pE' is not wait, fail or a time (us, ms or s)",
+				  a->name, vdisk_shown(word), word);
+	if (r || *num < a->min || *num > a->max)
+		return vdisk_fail(n, -ERANGE, "%s: not in %llu..%llu us",
+				  a->name, a->min, a->max);
+	return 0;
+}
+
 static int vdisk_read_value(struct vdisk_node *n, unsigned int arg,
 			    const char *word)
 {
@@ -403,10 +435,18 @@ static int vdisk_read_value(struct vdisk_node *n, unsigned int arg,
 					  a->name, a->min, a->max,
 					  a->kind == VDISK_TIME ? " us" : "");
 		return 0;
+	case VDISK_PATIENCE:
+		return vdisk_read_patience(n, a, word, &val->num);
 	case VDISK_DEVICE:
 		if (*word != '/' && !vdisk_is_devt(word))
 			return vdisk_fail(n, -EINVAL,
 					  "%s: '%*pE' is no absolute path and no major:minor",
+					  a->name, vdisk_shown(word), word);
+		break;
+	case VDISK_PATH:
+		if (*word != '/')
+			return vdisk_fail(n, -EINVAL,
+					  "%s: '%*pE' is no absolute path",
 					  a->name, vdisk_shown(word), word);
 		break;
 	case VDISK_NAME:
@@ -703,8 +743,56 @@ static void vdisk_emit_value(struct vdisk_out *out, const struct vdisk_arg *a,
 	case VDISK_TIME:
 		vdisk_emit(out, "%lluus", val->num);
 		break;
+	case VDISK_PATIENCE:
+		if (!val->num || val->num == U64_MAX)
+			vdisk_emit(out, val->num ? "wait" : "fail");
+		else
+			vdisk_emit(out, "%lluus", val->num);
+		break;
 	default:
 		vdisk_emit_word(out, val->str);
+	}
+}
+
+/**
+ * vdisk_print_node - print a node and all below it, as in a table line
+ * @root: the node
+ * @out: where to
+ * @extra: adds more words behind a node's options, or NULL
+ *
+ * Context: Process context.
+ */
+void vdisk_print_node(struct vdisk_node *root, struct vdisk_out *out,
+		      void (*extra)(struct vdisk_node *n, struct vdisk_out *out))
+{
+	struct vdisk_stack *s = root->stack;
+	unsigned int i, arg, end;
+
+	for (i = 0; s->nodes[i] != root; i++)
+		;
+	for (end = i + 1; end < s->nr_nodes; end++)
+		if (s->nodes[end]->depth <= root->depth)
+			break;
+	for (; i < end; i++) {
+		struct vdisk_node *n = s->nodes[i];
+		/* Levels left behind it: the first has no parenthesis. */
+		unsigned int up = i + 1 < end ?
+				  n->depth + 1 - s->nodes[i + 1]->depth :
+				  n->depth - root->depth;
+
+		vdisk_emit(out, n != root ? " ( %s" : "%s", n->type->name);
+		spin_lock(&s->value_lock);
+		for (arg = 0; arg < n->type->nr_args; arg++)
+			if (n->val[arg].set)
+				vdisk_emit_value(out, &n->type->args[arg],
+						 &n->val[arg]);
+		spin_unlock(&s->value_lock);
+		if (n->label)
+			vdisk_emit(out, " label:%s", n->label);
+		if (extra)
+			extra(n, out);
+		while (up--)
+			vdisk_emit(out, " )");
 	}
 }
 
@@ -722,28 +810,7 @@ static void vdisk_emit_value(struct vdisk_out *out, const struct vdisk_arg *a,
 void vdisk_print(struct vdisk_stack *s, struct vdisk_out *out,
 		 void (*extra)(struct vdisk_node *n, struct vdisk_out *out))
 {
-	unsigned int i, arg;
-
-	for (i = 0; i < s->nr_nodes; i++) {
-		struct vdisk_node *n = s->nodes[i];
-		/* Levels left behind it: the root's has no parenthesis. */
-		unsigned int up = i + 1 < s->nr_nodes ?
-				  n->depth + 1 - s->nodes[i + 1]->depth : n->depth;
-
-		vdisk_emit(out, n->parent ? " ( %s" : "%s", n->type->name);
-		spin_lock(&s->value_lock);
-		for (arg = 0; arg < n->type->nr_args; arg++)
-			if (n->val[arg].set)
-				vdisk_emit_value(out, &n->type->args[arg],
-						 &n->val[arg]);
-		spin_unlock(&s->value_lock);
-		if (n->label)
-			vdisk_emit(out, " label:%s", n->label);
-		if (extra)
-			extra(n, out);
-		while (up--)
-			vdisk_emit(out, " )");
-	}
+	vdisk_print_node(s->nodes[0], out, extra);
 }
 
 /**

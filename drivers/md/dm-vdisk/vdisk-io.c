@@ -25,6 +25,7 @@
  */
 #include <linux/blk-cgroup.h>
 #include <linux/blk-integrity.h>
+#include <linux/completion.h>
 #include <linux/indirect_call_wrapper.h>
 #include <linux/mempool.h>
 #include <linux/slab.h>
@@ -125,7 +126,17 @@ unsigned int vdisk_kind(const struct bio *bio)
 	return vdisk_is_data(bio) ? bio_data_dir(bio) : VDISK_DISCARD;
 }
 
-static void vdisk_count_bio(struct vdisk_node *leaf, const struct bio *bio)
+/**
+ * vdisk_count_bio - count a bio that a leaf serves
+ * @leaf: the leaf
+ * @bio: as the leaf got it
+ *
+ * The engine does so for a leaf that ends or remaps a bio; one that takes it
+ * does so itself.
+ *
+ * Context: Any context.
+ */
+void vdisk_count_bio(struct vdisk_node *leaf, const struct bio *bio)
 {
 	unsigned int kind = vdisk_kind(bio);
 
@@ -259,11 +270,16 @@ static noinline int vdisk_map_other(struct vdisk_stack *s, struct bio *bio,
 	return DM_MAPIO_REMAPPED;
 }
 
-/*
- * A worker must not pay for the submitter: the bio keeps the cgroup it came
- * with. Where dm core submits the clone it looks at the original once more.
+/**
+ * vdisk_charge - a bio keeps the cgroup it came with
+ * @bio: the bio
+ *
+ * A worker must not pay for the submitter. Where dm core submits the clone it
+ * looks at the original once more.
+ *
+ * Context: The submitter's.
  */
-static void vdisk_charge(struct bio *bio)
+void vdisk_charge(struct bio *bio)
 {
 #ifdef CONFIG_BLK_CGROUP
 	if (!bio->bi_blkg)
@@ -274,7 +290,8 @@ static void vdisk_charge(struct bio *bio)
 /*
  * How much of the bio the whole way can serve as one piece; but a block of the
  * root, which no node has larger, is never cut here: nodes below, whose blocks
- * may be smaller, multiply.
+ * may be smaller, multiply. So does a node that has to be ready before it is
+ * asked where a read goes.
  */
 static sector_t vdisk_span(struct vdisk_node *root, struct vdisk_run run)
 {
@@ -282,7 +299,7 @@ static sector_t vdisk_span(struct vdisk_node *root, struct vdisk_run run)
 	struct vdisk_node *n = root;
 	sector_t all = run.nr;
 
-	while (n->route)
+	while (n->route && (run.write || !n->ops->ready))
 		n = vdisk_route(n, &run);
 	if (run.nr == all)
 		return all;
@@ -319,9 +336,17 @@ static int vdisk_down(struct vdisk_io *io, struct vdisk_node *n,
 		struct vdisk_node *child = given;
 		enum vdisk_map r = VDISK_DOWN;
 
+		if (!child && n->ops->ready && vdisk_is_data(bio)) {
+			io->at = n;
+			if (n->ops->defers)
+				vdisk_charge(bio);
+			if (!n->ops->ready(n, io))
+				return DM_MAPIO_SUBMITTED;
+		}
 		if (!child && n->route) {
 			run.sector = bio->bi_iter.bi_sector;
 			run.nr = bio_sectors(bio);
+			run.write = op_is_write(bio_op(bio));
 			child = n->route(n, &run);
 			if (vdisk_must_multiply(n, bio, &run)) {
 				vdisk_multiply(io, n, false);
@@ -330,7 +355,7 @@ static int vdisk_down(struct vdisk_io *io, struct vdisk_node *n,
 		}
 		given = NULL;
 		io->at = n;
-		if (n->ops->defers)
+		if (n->ops->defers && !n->ops->charges)
 			vdisk_charge(bio);
 		if (n->ops->map)
 			r = n->ops->map(n, io);
@@ -388,9 +413,12 @@ static noinline int vdisk_map_io(struct vdisk_stack *s, struct bio *bio,
 	io->stack = s;
 	io->bio = bio;
 	io->pool = NULL;
+	io->owner = io;
 	bio->bi_iter.bi_sector = run.sector;
+	run.write = op_is_write(bio_op(bio));
 	if (vdisk_is_data(bio) && run.nr) {
-		if (!vdisk_trim(bio, vdisk_span(s->nodes[0], run)))
+		if (run.nr > s->whole &&
+		    !vdisk_trim(bio, vdisk_span(s->nodes[0], run)))
 			return vdisk_answer(bio, BLK_STS_INVAL);
 	} else if (vdisk_is_flush(bio)) {
 		bio->bi_iter.bi_sector = 0;	/* dm core's is not the target's */
@@ -509,6 +537,18 @@ void vdisk_defer(struct vdisk_io *io, void (*fn)(struct vdisk_io *io))
 }
 
 /**
+ * vdisk_again - send an io that a node's ready() had taken down at that node
+ * @io: the io
+ * @n: the node
+ *
+ * Context: Process context, may sleep.
+ */
+void vdisk_again(struct vdisk_io *io, struct vdisk_node *n)
+{
+	vdisk_send(io, n, NULL, (struct vdisk_run){});
+}
+
+/**
  * vdisk_go_on - send an io that a node had taken down to its child
  * @io: the io
  * @n: the node
@@ -520,6 +560,7 @@ void vdisk_go_on(struct vdisk_io *io, struct vdisk_node *n)
 	struct vdisk_run run = {
 		.sector = io->bio->bi_iter.bi_sector,
 		.nr = bio_sectors(io->bio),
+		.write = op_is_write(bio_op(io->bio)),
 	};
 	struct vdisk_node *child = n->route(n, &run);
 
@@ -535,6 +576,43 @@ void vdisk_go_on(struct vdisk_io *io, struct vdisk_node *n)
 }
 
 /**
+ * vdisk_go_to - send an io that a node had taken to a given child, as one piece
+ * @io: the io
+ * @child: where it goes
+ * @offset: from the node's sectors to the child's
+ *
+ * Context: Process context, may sleep.
+ */
+void vdisk_go_to(struct vdisk_io *io, struct vdisk_node *child, sector_t offset)
+{
+	io->bio->bi_iter.bi_sector += offset;
+	vdisk_send(io, child, NULL, (struct vdisk_run){});
+}
+
+/**
+ * vdisk_rewind - an io that has come up, and that its node keeps, is to go down again
+ * @io: the io
+ * @n: the node
+ * @iter: of its bio, when it was at the node on its way down
+ * @flags: of its bio, at the same time
+ *
+ * As drivers/md/dm-bio-record.h: a bio that was split below has nothing left of
+ * what its completion counts by, and would end with the first part of the next
+ * split.
+ *
+ * Context: Any context.
+ */
+void vdisk_rewind(struct vdisk_io *io, struct vdisk_node *n,
+		  struct bvec_iter iter, unsigned short flags)
+{
+	io->at = n;
+	io->bio->bi_iter = iter;
+	io->bio->bi_flags = flags;
+	io->bio->bi_status = BLK_STS_OK;
+	atomic_set(&io->bio->__bi_remaining, 1);
+}
+
+/**
  * vdisk_end - end an io that a node had taken or kept
  * @io: the io
  * @n: the node; its parent is the next to see the io
@@ -544,6 +622,8 @@ void vdisk_go_on(struct vdisk_io *io, struct vdisk_node *n)
  */
 void vdisk_end(struct vdisk_io *io, struct vdisk_node *n, blk_status_t status)
 {
+	if (unlikely(status) && n->count)
+		vdisk_count_error(n, io->bio, status);
 	io->at = n->parent;
 	io->bio->bi_status = status;
 	bio_endio(io->bio);
@@ -644,6 +724,54 @@ struct vdisk_io *vdisk_io_alloc(struct vdisk_node *n, struct vdisk_io *owner,
 	return io;
 }
 
+/**
+ * vdisk_io_prepare - make of a node's memory an io that works for no io
+ * @n: the node
+ * @io: io_size bytes of the stack and a struct bio; for as often as it has
+ *	ended, and its bio is uninitialised again by bio_uninit()
+ * @opf: what it does
+ * @table: where its pages are kept, until it is done; may be NULL
+ * @nr: how many fit there
+ *
+ * Fill it in and vdisk_io_submit() it; no vdisk_io_free().
+ *
+ * Context: Process context.
+ */
+void vdisk_io_prepare(struct vdisk_node *n, struct vdisk_io *io, blk_opf_t opf,
+		      struct bio_vec *table, unsigned short nr)
+{
+	struct vdisk_stack *s = n->stack;
+
+	io->stack = s;
+	io->bio = (void *)((char *)io + s->io_size);
+	io->pool = NULL;
+	io->owner = NULL;
+	io->priv = NULL;
+	bio_init(io->bio, s->disk->part0, table, nr, opf);
+	io->bio->bi_private = io;
+	io->bio->bi_end_io = vdisk_own_endio;
+}
+
+/**
+ * vdisk_io_new - take a bio of a node's own that works for no io
+ * @n: the node; its type has own_ios
+ * @opf: what it does
+ * @table: where its pages are kept, until it is done; may be NULL
+ * @nr: how many fit there
+ *
+ * Context: Process context, no bio held back by the caller; waits for the pool.
+ * Return: an io to fill in and vdisk_io_submit().
+ */
+struct vdisk_io *vdisk_io_new(struct vdisk_node *n, blk_opf_t opf,
+			      struct bio_vec *table, unsigned short nr)
+{
+	struct vdisk_io *io = mempool_alloc(&n->own->ios, GFP_NOIO);
+
+	vdisk_io_prepare(n, io, opf, table, nr);
+	io->pool = n->own;
+	return io;
+}
+
 /* Send an own io down at @n; what happens from @stop upwards is not its own. */
 static void vdisk_own_send(struct vdisk_io *io, struct vdisk_node *n,
 			   struct vdisk_node *stop, struct vdisk_node *given,
@@ -680,6 +808,62 @@ void vdisk_io_free(struct vdisk_io *io)
 {
 	bio_uninit(io->bio);
 	vdisk_pool_put(io->pool, io);
+}
+
+/* An io that a caller waits for; struct vdisk_io and its bio follow. */
+struct vdisk_sync {
+	struct completion done;
+	blk_status_t status;
+};
+
+static void vdisk_sync_done(struct vdisk_io *io, blk_status_t status)
+{
+	struct vdisk_sync *sync = (struct vdisk_sync *)io - 1;
+
+	sync->status = status;
+	complete(&sync->done);
+}
+
+/**
+ * vdisk_io_sync - read or write through a child, and wait for it
+ * @child: where it goes
+ * @opf: REQ_OP_READ or REQ_OP_WRITE, and flags
+ * @sector: in the child
+ * @data: from kmalloc()
+ * @bytes: of it, a multiple of the child's block
+ *
+ * For what a node keeps about itself, not for bios of the guest: it allocates.
+ *
+ * Context: Process context, between preresume and postsuspend; sleeps.
+ * Return: the status.
+ */
+blk_status_t vdisk_io_sync(struct vdisk_node *child, blk_opf_t opf,
+			   sector_t sector, void *data, unsigned int bytes)
+{
+	struct vdisk_stack *s = child->stack;
+	struct vdisk_sync *sync;
+	struct vdisk_io *io;
+	blk_status_t status;
+	struct bio_vec vec;
+
+	sync = kzalloc(sizeof(*sync) + s->io_size + sizeof(struct bio), GFP_NOIO);
+	if (!sync)
+		return BLK_STS_RESOURCE;
+	init_completion(&sync->done);
+	io = (struct vdisk_io *)(sync + 1);
+	io->stack = s;
+	io->bio = (struct bio *)((char *)io + s->io_size);
+	bio_init(io->bio, s->disk->part0, &vec, 1, opf);
+	__bio_add_page(io->bio, virt_to_page(data), bytes, offset_in_page(data));
+	io->bio->bi_iter.bi_sector = sector;
+	io->bio->bi_private = io;
+	io->bio->bi_end_io = vdisk_own_endio;
+	vdisk_io_submit(io, child, vdisk_sync_done);
+	wait_for_completion_io(&sync->done);
+	status = sync->status;
+	bio_uninit(io->bio);
+	kfree(sync);
+	return status;
 }
 
 static void vdisk_multi_put(struct vdisk_io *io, struct vdisk_node *n)
@@ -719,6 +903,7 @@ static bool vdisk_next_piece(struct vdisk_io *io, struct vdisk_node *n,
 	struct vdisk_multi *m = vdisk_multi(n, io);
 	struct bio *bio = io->bio;
 
+	p->run.write = op_is_write(bio_op(bio));
 	if (vdisk_is_data(bio) && bio->bi_iter.bi_size) {
 		p->skip = m->next;
 		p->run.sector = bio->bi_iter.bi_sector + p->skip;
@@ -845,7 +1030,7 @@ int vdisk_pools_create(struct vdisk_node *n)
 		if (!n->own)
 			return -ENOMEM;
 	}
-	return 0;
+	return n->ops->pools ? n->ops->pools(n) : 0;
 }
 
 /**

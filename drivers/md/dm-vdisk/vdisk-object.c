@@ -22,9 +22,11 @@
  * @md: the mapped device, or NULL for a named object
  * @begin: the target's begin, for an unnamed object
  * @key: name, label or path
+ * @serial: no other object ever has it
  * @refs: references of tables, and one while it is kept
  * @kept: stays without tables
  * @live: was in a live table, so it may hold data
+ * @durable: what it holds is elsewhere as well
  * @free: frees what @data owns
  * @data: the type's own
  */
@@ -34,9 +36,11 @@ struct vdisk_object {
 	const struct mapped_device *md;
 	sector_t begin;
 	char *key;
+	u64 serial;
 	unsigned int refs;
 	bool kept;
 	bool live;
+	bool durable;
 	void (*free)(void *data);
 	char data[] __aligned(8);
 };
@@ -47,6 +51,7 @@ struct vdisk_object {
  */
 static DEFINE_MUTEX(vdisk_objects_lock);
 static LIST_HEAD(vdisk_objects);
+static u64 vdisk_objects_made;
 
 static void vdisk_object_free(struct vdisk_object *obj)
 {
@@ -56,7 +61,8 @@ static void vdisk_object_free(struct vdisk_object *obj)
 }
 
 static struct vdisk_object *vdisk_object_alloc(struct vdisk_node *n,
-					       const char *name, size_t size)
+					       const char *name, bool durable,
+					       size_t size)
 {
 	const struct dm_target *ti = n->stack->ti;
 	char path[VDISK_PATH_MAX] = "";
@@ -74,6 +80,7 @@ static struct vdisk_object *vdisk_object_alloc(struct vdisk_node *n,
 		return NULL;
 	}
 	obj->type = n->type;
+	obj->durable = durable;
 	obj->refs = 1;
 	if (!name) {
 		obj->md = dm_table_get_md(ti->table);
@@ -90,9 +97,40 @@ static struct vdisk_object *__vdisk_object_find(const struct vdisk_object *like)
 	lockdep_assert_held(&vdisk_objects_lock);
 	list_for_each_entry(obj, &vdisk_objects, list)
 		if (obj->type == like->type && obj->md == like->md &&
+		    obj->durable == like->durable &&
 		    obj->begin == like->begin && !strcmp(obj->key, like->key))
 			return obj;
 	return NULL;
+}
+
+static struct vdisk_object *__vdisk_object_get(struct vdisk_node *n,
+					       const char *name, bool durable,
+					       size_t size,
+					       void (*init)(void *data),
+					       void (*free)(void *data))
+{
+	struct vdisk_object *obj, *new;
+
+	new = vdisk_object_alloc(n, name, durable, size);
+	if (!new)
+		return ERR_PTR(-ENOMEM);
+	new->free = free;
+	init(new->data);
+
+	mutex_lock(&vdisk_objects_lock);
+	obj = __vdisk_object_find(new);
+	if (obj) {
+		obj->refs++;
+	} else {
+		obj = new;
+		new = NULL;
+		obj->serial = ++vdisk_objects_made;
+		list_add_tail(&obj->list, &vdisk_objects);
+	}
+	mutex_unlock(&vdisk_objects_lock);
+	if (new)
+		vdisk_object_free(new);
+	return obj;
 }
 
 /**
@@ -110,27 +148,27 @@ struct vdisk_object *vdisk_object_get(struct vdisk_node *n, const char *name,
 				      size_t size, void (*init)(void *data),
 				      void (*free)(void *data))
 {
-	struct vdisk_object *obj, *new;
+	return __vdisk_object_get(n, name, false, size, init, free);
+}
 
-	new = vdisk_object_alloc(n, name, size);
-	if (!new)
-		return ERR_PTR(-ENOMEM);
-	new->free = free;
-	init(new->data);
-
-	mutex_lock(&vdisk_objects_lock);
-	obj = __vdisk_object_find(new);
-	if (obj) {
-		obj->refs++;
-	} else {
-		obj = new;
-		new = NULL;
-		list_add_tail(&obj->list, &vdisk_objects);
-	}
-	mutex_unlock(&vdisk_objects_lock);
-	if (new)
-		vdisk_object_free(new);
-	return obj;
+/**
+ * vdisk_object_get_durable - the same for what is elsewhere as well
+ * @n: the node
+ * @size: bytes of data
+ * @init: prepares new data
+ * @free: frees what the data owns
+ *
+ * A table may drop it, for nothing is lost with it. One that is not durable is
+ * another object, even in the same place.
+ *
+ * Context: Process context, may sleep.
+ * Return: the object, or ERR_PTR.
+ */
+struct vdisk_object *vdisk_object_get_durable(struct vdisk_node *n, size_t size,
+					      void (*init)(void *data),
+					      void (*free)(void *data))
+{
+	return __vdisk_object_get(n, NULL, true, size, init, free);
 }
 
 /* True if that was the last one: the caller frees the object, unlocked. */
@@ -169,6 +207,17 @@ void vdisk_object_put(struct vdisk_object *obj)
 void *vdisk_object_data(struct vdisk_object *obj)
 {
 	return obj->data;
+}
+
+/**
+ * vdisk_object_serial - which object it is, even after it is gone
+ * @obj: the object
+ *
+ * Return: a number that no other object ever has.
+ */
+u64 vdisk_object_serial(const struct vdisk_object *obj)
+{
+	return obj->serial;
 }
 
 /**
@@ -216,7 +265,7 @@ int vdisk_object_check_drop(struct vdisk_stack *s)
 		return 0;
 	mutex_lock(&vdisk_objects_lock);
 	list_for_each_entry(obj, &vdisk_objects, list) {
-		if (obj->md != md || !obj->live ||
+		if (obj->md != md || !obj->live || obj->durable ||
 		    obj->begin < s->ti->begin ||
 		    obj->begin - s->ti->begin >= s->ti->len ||
 		    vdisk_object_in(obj, s))

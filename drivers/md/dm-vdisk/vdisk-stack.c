@@ -50,6 +50,7 @@ static struct vdisk_stack *vdisk_stack_alloc(struct dm_target *ti)
 	if (!s)
 		return NULL;
 	s->ti = ti;
+	s->disk = dm_disk(dm_table_get_md(ti->table));
 	mutex_init(&s->message_lock);
 	INIT_DEFERRABLE_WORK(&s->watch, vdisk_watch);
 	return s;
@@ -97,6 +98,60 @@ void vdisk_stack_limits(struct vdisk_stack *s)
 		vdisk_node_limits(s->nodes[i]);
 }
 
+/**
+ * vdisk_read_only - is a node only ever read?
+ * @n: the node; its ctr may be running
+ *
+ * Return: true if it lies in the base of some overlay or cache, and not in the
+ * store of a cache further down, so that what it opens may be shared, and
+ * write-protected.
+ */
+bool vdisk_read_only(const struct vdisk_node *n)
+{
+	for (; n->parent; n = n->parent) {
+		if (n->index && n->parent->ops->reads_base)
+			return true;
+		if (!n->index && n->parent->ops->writes_store)
+			return false;
+	}
+	return false;
+}
+
+/**
+ * vdisk_is_written - may a node be written to?
+ * @n: the node; its ctr may be running
+ *
+ * A cache writes to its store, also if the table is read-only.
+ *
+ * Return: true if what it opens is to be opened for that.
+ */
+bool vdisk_is_written(const struct vdisk_node *n)
+{
+	const struct dm_table *table = n->stack->ti->table;
+
+	for (; n->parent; n = n->parent) {
+		if (n->index && n->parent->ops->reads_base)
+			return false;
+		if (!n->index && n->parent->ops->writes_store)
+			return true;
+	}
+	return dm_table_get_mode((struct dm_table *)table) & VDISK_OPEN_WRITE;
+}
+
+/**
+ * vdisk_is_below - is a node in the tree that another one is the root of?
+ * @n: the node
+ * @top: the other one
+ *
+ * Return: true if so; a node is below itself.
+ */
+bool vdisk_is_below(const struct vdisk_node *n, const struct vdisk_node *top)
+{
+	while (n && n != top)
+		n = n->parent;
+	return n;
+}
+
 static int vdisk_ctr_nodes(struct vdisk_stack *s)
 {
 	unsigned int i;
@@ -135,7 +190,7 @@ static int vdisk_give_lengths(struct vdisk_stack *s)
 		sector_t length = n->ops->length(n);
 		unsigned int block = n->lim.logical_block_size >> SECTOR_SHIFT;
 
-		if (n->len > length)
+		if (n->len > length && !n->ops->longer)
 			return vdisk_fail(n, -EINVAL,
 					  "has %llu sectors, %llu are asked of it",
 					  length, n->len);
@@ -166,6 +221,60 @@ static int vdisk_check_block_size(struct vdisk_stack *s)
 			  root->lim.logical_block_size, old);
 }
 
+/**
+ * vdisk_check_place - check a leaf's start: and len:
+ * @n: the leaf
+ * @what: it is a part of, as messages call it
+ * @size: of that, in sectors
+ * @block: the leaf's block size, in sectors
+ * @start: first sector
+ * @len: sectors; 0 if the line has none
+ *
+ * Context: Process context.
+ * Return: 0, or -EINVAL after vdisk_fail().
+ */
+int vdisk_check_place(struct vdisk_node *n, const char *what, sector_t size,
+		      unsigned int block, sector_t start, sector_t len)
+{
+	if (start & (block - 1))
+		return vdisk_fail(n, -EINVAL,
+				  "start: not a multiple of the block size, %u sectors",
+				  block);
+	if (len & (block - 1))
+		return vdisk_fail(n, -EINVAL,
+				  "len: not a multiple of the block size, %u sectors",
+				  block);
+	if (start >= size)
+		return vdisk_fail(n, -EINVAL,
+				  "start: the %s has %llu sectors", what, size);
+	if (len > size - start)
+		return vdisk_fail(n, -EINVAL,
+				  "len: the %s has %llu sectors, %llu from start on",
+				  what, size, size - start);
+	return 0;
+}
+
+/*
+ * dm core sees the leaves of a stack that only remaps, and would refuse to
+ * resume one that begins in the middle of a block of the disk
+ * (dm-table.c:device_area_is_invalid()).
+ */
+static int vdisk_check_starts(struct vdisk_stack *s)
+{
+	unsigned int block = s->nodes[0]->lim.logical_block_size >> SECTOR_SHIFT;
+	unsigned int i;
+
+	for (i = 0; i < s->nr_leaves; i++) {
+		struct vdisk_node *n = s->leaves[i];
+
+		if (n->start & (block - 1))
+			return vdisk_fail(n, -EINVAL,
+					  "start: not a multiple of the disk's block size, %u sectors",
+					  block);
+	}
+	return 0;
+}
+
 static int vdisk_find_leaves(struct vdisk_stack *s)
 {
 	unsigned int i, j;
@@ -192,6 +301,14 @@ static int vdisk_find_leaves(struct vdisk_stack *s)
 	return 0;
 }
 
+/* Of the node alone; see vdisk_stack.whole. */
+static sector_t vdisk_whole(const struct vdisk_node *n)
+{
+	if (n->nr_children > 1)
+		return 0;
+	return n->ops->splits ? n->ops->whole : VDISK_UNBOUNDED;
+}
+
 /*
  * Per-bio state: a node's lies behind its parent's, so siblings share space.
  * A node that can multiply a bio has the engine's state there as well.
@@ -201,10 +318,12 @@ static void vdisk_lay_out(struct vdisk_stack *s)
 	unsigned int i;
 
 	s->io_size = sizeof(struct vdisk_io);
+	s->whole = VDISK_UNBOUNDED;
 	for (i = 0; i < s->nr_nodes; i++) {
 		struct vdisk_node *n = s->nodes[i];
 		unsigned int end;
 
+		s->whole = min(s->whole, vdisk_whole(n));
 		n->multi_offset = n->parent ? n->parent->io_offset +
 			ALIGN(n->parent->io_size, 8) :
 			sizeof(struct vdisk_io);
@@ -217,7 +336,7 @@ static void vdisk_lay_out(struct vdisk_stack *s)
 static int vdisk_make_pools(struct vdisk_stack *s)
 {
 	const char *name = dm_table_device_name(s->ti->table);
-	bool defers = false, unbound = false;
+	bool defers = false, unbound = false, files = false;
 	unsigned int i;
 	int r;
 
@@ -225,7 +344,9 @@ static int vdisk_make_pools(struct vdisk_stack *s)
 		struct vdisk_node *n = s->nodes[i];
 
 		unbound |= n->ops->unbound;
-		defers |= n->ops->defers || n->ops->own_ios || vdisk_multi_size(n);
+		files |= n->ops->files;
+		defers |= (n->ops->defers && !n->ops->files) || n->ops->works ||
+			  n->ops->own_ios || vdisk_multi_size(n);
 		r = vdisk_pools_create(n);
 		if (r)
 			return vdisk_fail(n, r, "out of memory");
@@ -238,7 +359,14 @@ static int vdisk_make_pools(struct vdisk_stack *s)
 		s->unbound = alloc_workqueue("vdisk-unbound/%s",
 					     WQ_MEM_RECLAIM | WQ_UNBOUND |
 					     WQ_HIGHPRI, 0, name);
-	if ((defers && !s->wq) || (unbound && !s->unbound))
+	/*
+	 * Not WQ_MEM_RECLAIM: file systems wait for queues that are not, and such
+	 * a worker must not (kernel/workqueue.c:check_flush_dependency()).
+	 */
+	if (files)
+		s->files = alloc_workqueue("vdisk-file/%s", WQ_UNBOUND, 0, name);
+	if ((defers && !s->wq) || (unbound && !s->unbound) ||
+	    (files && !s->files))
 		return vdisk_fail(s->nodes[0], -ENOMEM, "out of memory");
 	return 0;
 }
@@ -316,7 +444,11 @@ int vdisk_stack_ctr(struct dm_target *ti, unsigned int argc, char **argv,
 	r = vdisk_find_leaves(s);
 	if (r)
 		goto bad;
-	if (!s->remaps) {
+	if (s->remaps) {
+		r = vdisk_check_starts(s);
+		if (r)
+			goto bad;
+	} else {
 		vdisk_lay_out(s);
 		r = vdisk_make_pools(s);
 		if (r)
@@ -346,6 +478,8 @@ void vdisk_stack_dtr(struct vdisk_stack *s)
 
 	if (s->face)
 		vdisk_face_destroy(s);
+	if (s->files)
+		destroy_workqueue(s->files);
 	if (s->unbound)
 		destroy_workqueue(s->unbound);
 	if (s->wq)

@@ -9,6 +9,7 @@
 #include <linux/slab.h>
 
 #include "vdisk.h"
+#include "vdisk-blob.h"
 
 #define DM_MSG_PREFIX "vdisk"
 
@@ -212,13 +213,18 @@ static void vdisk_io_hints(struct dm_target *ti, struct queue_limits *lim)
 /*
  * An ioctl reaches a device only if the disk is that device: dm-linear's
  * rule, and for stacks of more than one leaf, or of nodes that do more than
- * remap, none does.
+ * remap, none does. dm core asks here too for whom to clear reservations; the
+ * face of a "pr" has them, and no ioctl.
  */
 static int vdisk_prepare_ioctl(struct dm_target *ti,
 			       VDISK_PREPARE_IOCTL_ARGS(struct block_device **bdev))
 {
 	struct vdisk_stack *s = ti->private;
 
+	if (s->nodes[0]->ops == &vdisk_pr_ops) {
+		*bdev = s->face->bdev;
+		return 0;
+	}
 	if (!s->remaps || s->nr_leaves != 1)
 		return -ENOTTY;
 	*bdev = s->leaves[0]->bdev;
@@ -250,12 +256,20 @@ static struct target_type vdisk_target = {
 
 static int __init vdisk_init(void)
 {
-	return dm_register_target(&vdisk_target);
+	int r = vdisk_blob_init();
+
+	if (r)
+		return r;
+	r = dm_register_target(&vdisk_target);
+	if (r)
+		vdisk_blob_exit();
+	return r;
 }
 
 static void __exit vdisk_exit(void)
 {
 	dm_unregister_target(&vdisk_target);
+	vdisk_blob_exit();
 	vdisk_object_exit();
 }
 

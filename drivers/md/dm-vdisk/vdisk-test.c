@@ -225,6 +225,26 @@ static void vdisk_test_release(struct vdisk_node *n, bool requeue)
 	}
 }
 
+static void vdisk_test_abort(struct vdisk_node *n,
+			     bool (*which)(struct vdisk_io *io),
+			     blk_status_t status)
+{
+	struct vdisk_test_io *st, *next;
+	struct vdisk_test *t = n->priv;
+	LIST_HEAD(aborted);
+
+	spin_lock_irq(&t->lock);
+	list_for_each_entry_safe(st, next, &t->held, held) {
+		if (!which(st->io))
+			continue;
+		list_move_tail(&st->held, &aborted);
+		t->nr_held--;
+	}
+	spin_unlock_irq(&t->lock);
+	list_for_each_entry_safe(st, next, &aborted, held)
+		vdisk_end(st->io, n, status);
+}
+
 static enum vdisk_map vdisk_test_map(struct vdisk_node *n, struct vdisk_io *io)
 {
 	struct vdisk_test_io *st = vdisk_state(n, io);
@@ -318,6 +338,7 @@ const struct vdisk_ops vdisk_test_ops = {
 	.give = vdisk_test_give,
 	.route = vdisk_test_route,
 	.map = vdisk_test_map,
+	.abort = vdisk_test_abort,
 	.end = vdisk_test_end,
 	.presuspend = vdisk_test_presuspend,
 	.presuspend_undo = vdisk_test_resume,

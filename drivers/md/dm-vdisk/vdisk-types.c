@@ -27,11 +27,49 @@ static const struct vdisk_arg nvme_args[] = {
 		.help = "refuse a namespace with another EUI-64, or none" },
 };
 
+/* vhd1 has these too, at the same indices. */
+#define FILE_ARGS							\
+	[FILE_PATH] = { "path", VDISK_PATH, .positional = true,		\
+		.help = "the file" },					\
+	[FILE_RO] = { "ro", VDISK_FLAG,					\
+		.help = "do not write it; the table is read-only, too" },\
+	[FILE_BUFFERED] = { "buffered", VDISK_FLAG,			\
+		.help = "through the page cache, not past it" }
+
+static const struct vdisk_arg file_args[] = {
+	FILE_ARGS,
+	[FILE_START] = { "start", VDISK_SECTORS, .max = MAX_SECTORS,
+		.help = "first sector used (default 0)" },
+	[FILE_LEN] = { "len", VDISK_SECTORS, .min = 1, .max = MAX_SECTORS,
+		.help = "sectors used (default: to the end)" },
+	[FILE_SHARED] = { "shared", VDISK_FLAG,
+		.help = "others that share it too may have it as well" },
+	[FILE_BLOCK] = { "block", VDISK_CHOICE,
+		.help = "512" },
+};
+
+static const struct vdisk_arg vhd1_args[] = { FILE_ARGS };
+
 static const struct vdisk_arg ram_args[] = {
 	[RAM_NAME] = { "name", VDISK_NAME,
 		.help = "outlives its tables and is found again by this name" },
 	[RAM_MAX] = { "max", VDISK_SECTORS, .min = 8, .max = MAX_SECTORS,
 		.help = "sectors of memory it may take (default: no limit)" },
+};
+
+static const struct vdisk_arg blob_args[] = {
+	[BLOB_NAME] = { "name", VDISK_NAME, .positional = true,
+		.help = "what its helper attaches to" },
+	[BLOB_LEN] = { "len", VDISK_SECTORS, .min = 1, .max = MAX_SECTORS,
+		.help = "sectors it has (required)" },
+	[BLOB_UID] = { "uid", VDISK_NUMBER, .max = 0xfffffffeU,
+		.help = "user who may supply it (default 0)" },
+	[BLOB_ON_LOSS] = { "on_loss", VDISK_PATIENCE, .min = 1,
+		.max = 3600000000ULL,
+		.help = "how long reads wait without a helper (default wait)" },
+	[BLOB_HELPER_TIMEOUT] = { "helper_timeout", VDISK_TIME, .min = 10000,
+		.max = 3600000000ULL,
+		.help = "a helper silent for so long is lost (default 30 s)" },
 };
 
 static const struct vdisk_arg striped_args[] = {
@@ -68,6 +106,34 @@ static const struct vdisk_arg delay_args[] = {
 		.help = "what the random numbers begin with (default 0)" },
 };
 
+#define OVERLAY_ARGS(lost)						\
+	[OVERLAY_VOLATILE] = { "volatile", VDISK_FLAG, .help = (lost) }, \
+	[OVERLAY_UNIT] = { "unit", VDISK_CHOICE,			\
+		.help = "512|4096" },					\
+	[OVERLAY_LINEAGE] = { "lineage", VDISK_NAME,			\
+		.help = "refuse a store that was formatted with another word, or none" }, \
+	[OVERLAY_FILL] = { "fill", VDISK_SECTORS, .min = 1, .max = 2048, \
+		.help = "sectors read from the base at a time (default 128)" }, \
+	[OVERLAY_AHEAD] = { "read_ahead", VDISK_SECTORS, .max = 1 << 20, \
+		.help = "sectors read ahead of a sequential reader (default 2048)" }
+
+static const struct vdisk_arg overlay_args[] = {
+	OVERLAY_ARGS("what is written is lost with the disk"),
+	[OVERLAY_COPY] = { "copy_on_read", VDISK_FLAG,
+		.help = "keep in the store what is read from the base" },
+};
+
+static const struct vdisk_arg cache_args[] = {
+	OVERLAY_ARGS("what is kept is lost with the disk"),
+};
+
+static const struct vdisk_arg pr_args[] = {
+	[PR_DOMAIN] = { "domain", VDISK_NAME,
+		.help = "disks that name it share reservations (required)" },
+	[PR_NEXUS] = { "nexus", VDISK_NAME,
+		.help = "who uses this disk, of those of the domain (required)" },
+};
+
 #ifdef CONFIG_DM_VDISK_TEST
 static const struct vdisk_arg test_args[] = {
 	[TEST_MODE] = { "mode", VDISK_CHOICE,
@@ -86,10 +152,16 @@ const struct vdisk_type vdisk_types[VDISK_NR_TYPES] = {
 		.help = "a block device" },
 	[VDISK_TYPE_NVME] = { "nvme", ARGS(nvme_args),
 		.help = "an NVMe namespace, pinned by its identity" },
+	[VDISK_TYPE_FILE] = { "file", ARGS(file_args),
+		.help = "a file" },
+	[VDISK_TYPE_VHD1] = { "vhd1", ARGS(vhd1_args),
+		.help = "the disk in a fixed VHD image" },
 	[VDISK_TYPE_RAM] = { "ram", ARGS(ram_args),
 		.help = "memory, taken as it is written" },
 	[VDISK_TYPE_ZERO] = { "zero",
 		.help = "reads zeroes, drops writes" },
+	[VDISK_TYPE_BLOB] = { "blob", ARGS(blob_args),
+		.help = "bytes that a process supplies on demand, only read" },
 	[VDISK_TYPE_STRIPED] = { "striped", ARGS(striped_args),
 		.min_children = 1, .max_children = VDISK_MAX_CHILDREN,
 		.help = "chunks dealt out in turn, laid out as by dm-stripe" },
@@ -102,6 +174,15 @@ const struct vdisk_type vdisk_types[VDISK_NR_TYPES] = {
 	[VDISK_TYPE_DELAY] = { "delay", ARGS(delay_args),
 		.min_children = 1, .max_children = 1,
 		.help = "latency, fixed or by percentiles" },
+	[VDISK_TYPE_OVERLAY] = { "overlay", ARGS(overlay_args),
+		.min_children = 2, .max_children = 2,
+		.help = "a store, and below it a base that is only read" },
+	[VDISK_TYPE_CACHE] = { "cache", ARGS(cache_args),
+		.min_children = 2, .max_children = 2,
+		.help = "a store that keeps what is read from the base below it" },
+	[VDISK_TYPE_PR] = { "pr", ARGS(pr_args),
+		.min_children = 1, .max_children = 2,
+		.help = "persistent reservations; 2nd child: keeps them" },
 #ifdef CONFIG_DM_VDISK_TEST
 	[VDISK_TYPE_TEST] = { "test", ARGS(test_args),
 		.min_children = 1, .max_children = 1,

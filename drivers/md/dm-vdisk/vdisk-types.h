@@ -22,6 +22,7 @@
 /* What an argument's value may be, and how it is written. */
 enum vdisk_kind {
 	VDISK_DEVICE,	/* absolute path, or major:minor */
+	VDISK_PATH,	/* absolute path */
 	VDISK_NAME,	/* [A-Za-z0-9._-]{1,VDISK_NAME_MAX} */
 	VDISK_SECTORS,	/* decimal count of 512-byte sectors, min..max */
 	VDISK_TIME,	/* decimal with us, ms or s; kept in us, min..max */
@@ -31,6 +32,7 @@ enum vdisk_kind {
 	VDISK_KEY,	/* :<bytes>:<type>:<description> of a key in a keyring */
 	VDISK_NUMBER,	/* decimal, min..max */
 	VDISK_LATENCY,	/* <time>[/<time>@<percentile>...], each time min..max us */
+	VDISK_PATIENCE,	/* wait, fail or a time; kept in us, wait as ~0, fail as 0 */
 };
 
 /**
@@ -72,12 +74,18 @@ struct vdisk_type {
 enum vdisk_type_id {
 	VDISK_TYPE_BLOCK,
 	VDISK_TYPE_NVME,
+	VDISK_TYPE_FILE,
+	VDISK_TYPE_VHD1,
 	VDISK_TYPE_RAM,
 	VDISK_TYPE_ZERO,
+	VDISK_TYPE_BLOB,
 	VDISK_TYPE_STRIPED,
 	VDISK_TYPE_CONCAT,
 	VDISK_TYPE_CRYPT,
 	VDISK_TYPE_DELAY,
+	VDISK_TYPE_OVERLAY,
+	VDISK_TYPE_CACHE,
+	VDISK_TYPE_PR,
 #ifdef CONFIG_DM_VDISK_TEST
 	VDISK_TYPE_TEST,
 #endif
@@ -86,7 +94,13 @@ enum vdisk_type_id {
 
 /* Indices into a node's values, in the order of its type's table. */
 enum { BLOCK_DEVICE, BLOCK_START, BLOCK_LEN, NVME_NGUID, NVME_EUI };
+enum {
+	FILE_PATH, FILE_RO, FILE_BUFFERED, FILE_START, FILE_LEN, FILE_SHARED,
+	FILE_BLOCK
+};
+
 enum { RAM_NAME, RAM_MAX };
+enum { BLOB_NAME, BLOB_LEN, BLOB_UID, BLOB_ON_LOSS, BLOB_HELPER_TIMEOUT };
 enum { STRIPED_CHUNK };
 enum {
 	CRYPT_CIPHER, CRYPT_KEY, CRYPT_IV_OFFSET, CRYPT_SECTOR_SIZE,
@@ -94,8 +108,17 @@ enum {
 };
 
 enum { DELAY_READ, DELAY_WRITE, DELAY_FLUSH, DELAY_DISCARD, DELAY_SEED };
+enum {
+	OVERLAY_VOLATILE, OVERLAY_UNIT, OVERLAY_LINEAGE,	/* and of a cache */
+	OVERLAY_FILL, OVERLAY_AHEAD,
+	OVERLAY_COPY
+};
+
+enum { PR_DOMAIN, PR_NEXUS };
 enum { TEST_MODE, TEST_PERIOD, TEST_PIECE, TEST_UP };
 
 extern const struct vdisk_type vdisk_types[VDISK_NR_TYPES];
+
+bool vdisk_is_name(const char *word);	/* vdisk-grammar.c */
 
 #endif /* VDISK_TYPES_H */

@@ -60,6 +60,7 @@ enum vdisk_end { VDISK_UP, VDISK_KEPT };	/* KEPT: owned until vdisk_end() */
 struct vdisk_run {
 	sector_t sector;
 	sector_t nr;
+	bool write;	/* set in stacks that do more than remap */
 };
 
 /**
@@ -81,13 +82,20 @@ struct vdisk_run {
  *	Combinators: required. Any context, must not sleep.
  * @range: like route for a whole range and one given child: false if nothing
  *	of it lies there. Needed with more than one child.
+ * @ready: before route() is asked for data: false if it has to wait for what
+ *	route() needs; the node owns the io until vdisk_again() or vdisk_end().
+ *	Process context, must not sleep.
  * @map: act on a bio on its way down. Process context.
  * @end: act on a bio on its way up; may change *@status. Any context.
+ * @abort: end the bios it holds back for which @which() is true with @status;
+ *	it need not find those that are about to go on. Process context.
  * @presuspend: stop what runs by itself; bios still come.
  * @presuspend_undo: the suspend was given up.
  * @postsuspend: no bio is in flight and none will come.
  * @preresume: the table goes live; an error refuses the resume.
  * @resume: start what runs by itself.
+ * @pools: the per-bio layout is final: make what needs its size. Process
+ *	context; on failure dtr is called.
  * @size: current size in sectors of what a leaf lies on, for the size watch.
  * @status: add " key=value" pairs to the INFO line with vdisk_emit().
  * @message: a verb and its words; adds its answer with vdisk_emit().
@@ -96,10 +104,19 @@ struct vdisk_run {
  * @interleaves: neighbouring sectors lie in different children
  * @splits: a single-child node whose route() may cut data. It must not cut a
  *	run further that it has cut before.
+ * @whole: sectors of data that @splits does not cut, wherever they begin
  * @own_ios: it calls vdisk_io_alloc()
  * @defers: some bio will need vdisk_defer(): give the stack a worker, and do not
  *	let anybody poll.
+ * @charges: of the bios it defers on their way down it calls vdisk_charge() for
+ *	each, before that
+ * @works: it calls vdisk_defer(), but not for bios that go on: give the stack a
+ *	worker
  * @unbound: it needs @stack->unbound
+ * @files: it needs @stack->files, and not @stack->wq
+ * @longer: it may be given more than its natural length
+ * @reads_base: its second child is only ever read
+ * @writes_store: its first child is written, also if the node is only read
  * @remaps: bios pass it without the node keeping anything of its own.
  */
 struct vdisk_ops {
@@ -111,30 +128,42 @@ struct vdisk_ops {
 	struct vdisk_node *(*route)(struct vdisk_node *n, struct vdisk_run *run);
 	bool (*range)(struct vdisk_node *n, unsigned int child,
 		      struct vdisk_run *run);
+	bool (*ready)(struct vdisk_node *n, struct vdisk_io *io);
 	enum vdisk_map (*map)(struct vdisk_node *n, struct vdisk_io *io);
 	enum vdisk_end (*end)(struct vdisk_node *n, struct vdisk_io *io,
 			      blk_status_t *status);
+	void (*abort)(struct vdisk_node *n, bool (*which)(struct vdisk_io *io),
+		      blk_status_t status);
 	void (*presuspend)(struct vdisk_node *n);
 	void (*presuspend_undo)(struct vdisk_node *n);
 	void (*postsuspend)(struct vdisk_node *n);
 	int (*preresume)(struct vdisk_node *n);
 	void (*resume)(struct vdisk_node *n);
+	int (*pools)(struct vdisk_node *n);
 	sector_t (*size)(const struct vdisk_node *n);
 	void (*status)(struct vdisk_node *n, struct vdisk_out *out);
 	int (*message)(struct vdisk_node *n, unsigned int argc, char **argv,
 		       struct vdisk_out *out);
 	unsigned int io_size;
+	unsigned int whole;
 	bool interleaves;
 	bool splits;
 	bool own_ios;
 	bool defers;
+	bool charges;
+	bool works;
 	bool unbound;
+	bool files;
+	bool longer;
+	bool reads_base;
+	bool writes_store;
 	bool remaps;
 };
 
-extern const struct vdisk_ops vdisk_block_ops, vdisk_nvme_ops, vdisk_ram_ops,
-	vdisk_zero_ops, vdisk_striped_ops, vdisk_concat_ops, vdisk_crypt_ops,
-	vdisk_delay_ops, vdisk_test_ops;
+extern const struct vdisk_ops vdisk_block_ops, vdisk_nvme_ops, vdisk_file_ops,
+	vdisk_vhd1_ops, vdisk_ram_ops, vdisk_zero_ops, vdisk_blob_ops,
+	vdisk_striped_ops, vdisk_concat_ops, vdisk_crypt_ops, vdisk_delay_ops,
+	vdisk_overlay_ops, vdisk_cache_ops, vdisk_pr_ops, vdisk_test_ops;
 
 /* The value of one word or option. */
 struct vdisk_val {
@@ -169,7 +198,7 @@ enum { VDISK_READ, VDISK_WRITE, VDISK_FLUSH, VDISK_DISCARD };
  * @priv: the type's own
  * @children: in the order of the line; all after this node in stack->nodes
  * @bdev: block leaves: the device
- * @start: block leaves: where the leaf begins on it
+ * @start: block and file leaves: where the leaf begins on it
  * @count: leaves only
  * @type: its words and options
  * @ops: what it does
@@ -182,9 +211,11 @@ enum { VDISK_READ, VDISK_WRITE, VDISK_FLUSH, VDISK_DISCARD };
  * @label: from the line, or NULL
  * @val: values of the type's args
  * @lim: limits of this node and all below, a snapshot of ctr time
+ * @inode: file leaves: the file
  * @object: what of it outlives the table, or NULL
  * @seen_size: last answer of ops->size; size watch only
  * @built: ctr succeeded, dtr is due
+ * @caches: it has to be flushed, whatever is below it; its limits say so too
  * @io_size: of the node's state; its type's, unless ctr says more
  * @io_offset: of the node's state from the io
  * @multi_offset: of the engine's state for multiplying at this node
@@ -207,6 +238,7 @@ struct vdisk_node {
 	unsigned int index;
 	unsigned int depth;
 	sector_t len;
+	struct inode *inode;
 	struct vdisk_object *object;
 
 	unsigned int io_size;
@@ -217,6 +249,7 @@ struct vdisk_node {
 
 	char *label;
 	bool built;
+	bool caches;
 	sector_t seen_size;
 	struct queue_limits lim;
 	struct vdisk_val val[VDISK_MAX_ARGS];
@@ -225,19 +258,22 @@ struct vdisk_node {
 /**
  * struct vdisk_stack - the tree of one table line
  * @ti: the target
+ * @disk: of the mapped device
  * @remaps: bios are only remapped: one loop, no struct vdisk_io
  * @copies: dm core sends a range op once for each leaf
  * @drop_volatile: the line allows to lose what the live table has in memory
+ * @whole: data up to so many sectors passes in one piece, wherever it begins
  * @nr_nodes: how many @nodes
  * @nr_leaves: how many @leaves
  * @nr_flushes: how many @flushes
  * @leaves: the leaves a bio can reach, in the order of the line
  * @flushes: one leaf per distinct device, for flushes of a stack that remaps
  * @io_size: bytes of a struct vdisk_io with all states
- * @wq: runs vdisk_defer() on the same CPU; NULL unless a node defers or
+ * @wq: runs vdisk_defer() on the same CPU; NULL unless a node defers, works or
  *	multiplies
  * @unbound: for what must be prompt and may take long, so not tied to a CPU,
  *	where other work would wait for it; NULL unless a node needs it
+ * @files: for what enters a file system; NULL unless a node needs it
  * @face: the private disk that stands for a stack that does not only remap
  * @watch: looks at the sizes of the leaves
  * @message_lock: one message at a time; guards @error once the stack is built
@@ -247,9 +283,11 @@ struct vdisk_node {
  */
 struct vdisk_stack {
 	struct dm_target *ti;
+	struct gendisk *disk;
 	bool remaps;
 	bool copies;
 	bool drop_volatile;
+	sector_t whole;
 	unsigned int nr_nodes;
 	unsigned int nr_leaves;
 	unsigned int nr_flushes;
@@ -258,6 +296,7 @@ struct vdisk_stack {
 	unsigned int io_size;
 	struct workqueue_struct *wq;
 	struct workqueue_struct *unbound;
+	struct workqueue_struct *files;
 	struct dm_dev *face;
 	struct delayed_work watch;
 	struct mutex message_lock;	/* guards @error once built */
@@ -274,7 +313,8 @@ struct vdisk_stack {
  * @bio: dm's clone, or a bio of some node's pool
  * @pool: where it is from; NULL for dm's clone
  * @done: own bios: called last, any context; frees it with vdisk_io_free()
- * @owner: own bios: the io it works for
+ * @owner: the io it works for: itself if it is dm's clone, NULL if for none
+ * @priv: own bios that work for none: their maker's
  * @fn: what the worker runs
  * @work: the worker's
  *
@@ -288,10 +328,19 @@ struct vdisk_io {
 	struct bio *bio;
 	struct vdisk_pool *pool;
 	struct vdisk_io *owner;
+	void *priv;
 	void (*done)(struct vdisk_io *io, blk_status_t status);
 	void (*fn)(struct vdisk_io *io);
 	struct work_struct work;
 };
+
+/* Who all the work is for: an io that has itself as owner, or none. */
+static inline struct vdisk_io *vdisk_io_origin(struct vdisk_io *io)
+{
+	while (io->owner && io->owner != io)
+		io = io->owner;
+	return io;
+}
 
 /* An io that waits for a bio of a pool, and goes on by @fn. */
 struct vdisk_wait {
@@ -316,6 +365,8 @@ int vdisk_parse(struct vdisk_stack *s, unsigned int argc, char **argv);
 void vdisk_free_tree(struct vdisk_stack *s);
 void vdisk_print(struct vdisk_stack *s, struct vdisk_out *out,
 		 void (*extra)(struct vdisk_node *n, struct vdisk_out *out));
+void vdisk_print_node(struct vdisk_node *root, struct vdisk_out *out,
+		      void (*extra)(struct vdisk_node *n, struct vdisk_out *out));
 void vdisk_print_path(const struct vdisk_node *n, struct vdisk_out *out);
 struct vdisk_node *vdisk_find(struct vdisk_stack *s, const char *word);
 int vdisk_check_key(struct vdisk_node *n, const char *name, const char *word);
@@ -330,8 +381,13 @@ __printf(3, 4) int vdisk_fail(struct vdisk_node *n, int err, const char *fmt, ..
 /* vdisk-stack.c: builds the tree's nodes, lengths and limits, and undoes it */
 int vdisk_stack_ctr(struct dm_target *ti, unsigned int argc, char **argv,
 		    char *error);
+int vdisk_check_place(struct vdisk_node *n, const char *what, sector_t size,
+		      unsigned int block, sector_t start, sector_t len);
 void vdisk_stack_dtr(struct vdisk_stack *s);
 void vdisk_stack_limits(struct vdisk_stack *s);
+bool vdisk_read_only(const struct vdisk_node *n);
+bool vdisk_is_written(const struct vdisk_node *n);
+bool vdisk_is_below(const struct vdisk_node *n, const struct vdisk_node *top);
 void vdisk_stack_presuspend(struct vdisk_stack *s);
 void vdisk_stack_presuspend_undo(struct vdisk_stack *s);
 void vdisk_stack_postsuspend(struct vdisk_stack *s);
@@ -343,18 +399,30 @@ void vdisk_count_sum(struct vdisk_node *n, struct vdisk_count *sum);
 int vdisk_map(struct dm_target *ti, struct bio *bio);
 int vdisk_end_io(struct dm_target *ti, struct bio *bio, blk_status_t *status);
 unsigned int vdisk_kind(const struct bio *bio);
+void vdisk_count_bio(struct vdisk_node *leaf, const struct bio *bio);
+void vdisk_charge(struct bio *bio);
 void vdisk_may_wait(struct vdisk_io *io);
 void vdisk_defer(struct vdisk_io *io, void (*fn)(struct vdisk_io *io));
 void vdisk_defer_to(struct vdisk_io *io, struct workqueue_struct *wq,
 		    void (*fn)(struct vdisk_io *io));
+void vdisk_again(struct vdisk_io *io, struct vdisk_node *n);
 void vdisk_go_on(struct vdisk_io *io, struct vdisk_node *n);
+void vdisk_go_to(struct vdisk_io *io, struct vdisk_node *child, sector_t offset);
+void vdisk_rewind(struct vdisk_io *io, struct vdisk_node *n,
+		  struct bvec_iter iter, unsigned short flags);
 void vdisk_end(struct vdisk_io *io, struct vdisk_node *n, blk_status_t status);
 struct vdisk_io *vdisk_io_alloc(struct vdisk_node *n, struct vdisk_io *owner,
 				struct vdisk_wait *wait,
 				void (*fn)(struct vdisk_io *owner));
+void vdisk_io_prepare(struct vdisk_node *n, struct vdisk_io *io, blk_opf_t opf,
+		      struct bio_vec *table, unsigned short nr);
+struct vdisk_io *vdisk_io_new(struct vdisk_node *n, blk_opf_t opf,
+			      struct bio_vec *table, unsigned short nr);
 void vdisk_io_submit(struct vdisk_io *io, struct vdisk_node *child,
 		     void (*done)(struct vdisk_io *io, blk_status_t status));
 void vdisk_io_free(struct vdisk_io *io);
+blk_status_t vdisk_io_sync(struct vdisk_node *child, blk_opf_t opf,
+			   sector_t sector, void *data, unsigned int bytes);
 unsigned int vdisk_multi_size(const struct vdisk_node *n);
 int vdisk_pools_create(struct vdisk_node *n);
 void vdisk_pools_destroy(struct vdisk_node *n);
@@ -368,12 +436,36 @@ struct vdisk_object;
 struct vdisk_object *vdisk_object_get(struct vdisk_node *n, const char *name,
 				      size_t size, void (*init)(void *data),
 				      void (*free)(void *data));
+struct vdisk_object *vdisk_object_get_durable(struct vdisk_node *n, size_t size,
+					      void (*init)(void *data),
+					      void (*free)(void *data));
 void vdisk_object_put(struct vdisk_object *obj);
 void *vdisk_object_data(struct vdisk_object *obj);
+u64 vdisk_object_serial(const struct vdisk_object *obj);
 void vdisk_object_forget(struct vdisk_object *obj);
 int vdisk_object_check_drop(struct vdisk_stack *s);
 void vdisk_object_live(struct vdisk_stack *s);
 void vdisk_object_exit(void);
+
+/* vdisk-hold.c: who has a file, and keeps others from it */
+struct vdisk_hold;
+struct vdisk_hold *vdisk_hold_get(struct vdisk_node *n, struct file *file,
+				  bool write, bool shared);
+void vdisk_hold_put(struct vdisk_hold *hold, bool write, bool shared);
+
+/* vdisk-vhd1.c: what its tests look at */
+#define VDISK_VHD_FOOTER	512
+
+struct vdisk_vhd {
+	u64 bytes;		/* of the disk, from the beginning of the file */
+	u8 id[16];
+};
+
+const char *vdisk_vhd1_check(const u8 *footer, unsigned int footer_len,
+			     u64 file_len, struct vdisk_vhd *vhd);
+
+/* vdisk-pr.c: called by dm core with the face of a stack whose root is a pr */
+extern const struct pr_ops vdisk_pr_face_ops;
 
 /* vdisk-crypt.c, vdisk-delay.c: what their tests look at */
 void vdisk_crypt_iv(u8 *iv, sector_t sector, unsigned int shift);

@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Holds: who has a file. There is one for each mapped device and inode, however
+ * many nodes and tables of the device use the file: a reload finds its
+ * predecessor's lock, instead of being kept out by it.
+ *
+ * A hold owns open-file-description locks. They keep out other programs and other
+ * mapped devices, and those keep out us. The bytes are QEMU's (its
+ * block/file-posix.c): a read lock on 100 + n says "I do n", one on 200 + n "let
+ * nobody else do n"; of interest are 0, reading, and 1, writing. Cloud-hypervisor
+ * locks the whole file, for reading or for writing: byte 0 keeps it out where
+ * these are not enough.
+ */
+#include <linux/blkdev.h>
+#include <linux/file.h>
+#include <linux/list.h>
+#include <linux/mutex.h>
+#include <linux/slab.h>
+
+#include "vdisk.h"
+
+enum {
+	BYTE_WRITES_ALONE = 0,
+	BYTE_READS = 100,
+	BYTE_WRITES = 101,
+	BYTE_NO_WRITES = 201,
+};
+
+static const loff_t vdisk_hold_bytes[] = {
+	BYTE_WRITES_ALONE, BYTE_READS, BYTE_WRITES, BYTE_NO_WRITES
+};
+
+/**
+ * struct vdisk_hold - see above
+ * @list: in vdisk_holds
+ * @md: the mapped device
+ * @file: as its first user has opened it; the locks are on it
+ * @nr: users, by whether they write and whether they share
+ */
+struct vdisk_hold {
+	struct list_head list;
+	struct mapped_device *md;
+	struct file *file;
+	unsigned int nr[2][2];
+};
+
+/* Guards the list and all holds. Taken by constructors and destructors only. */
+static DEFINE_MUTEX(vdisk_holds_lock);
+static LIST_HEAD(vdisk_holds);
+
+static int vdisk_hold_lock(struct vdisk_hold *hold, int type, loff_t first,
+			   loff_t last)
+{
+	struct file_lock fl;
+	int r;
+
+	vdisk_lock_init(&fl, hold->file, hold, type);
+	fl.fl_start = first;
+	fl.fl_end = last;
+	r = vfs_lock_file(hold->file, F_SETLK, &fl, NULL);
+	locks_release_private(&fl);
+	return r;
+}
+
+/*
+ * 0 if nobody else has a lock on the byte. Who locks the whole file to read it
+ * does not mean this byte.
+ */
+static int vdisk_hold_test(struct vdisk_hold *hold, loff_t byte)
+{
+	struct file_lock fl;
+	int r;
+
+	vdisk_lock_init(&fl, hold->file, hold, F_WRLCK);
+	fl.fl_start = byte;
+	fl.fl_end = byte;
+	r = vfs_test_lock(hold->file, &fl);
+	if (!r && vdisk_lock_type(&fl) != F_UNLCK &&
+	    !(byte == BYTE_WRITES && vdisk_lock_type(&fl) == F_RDLCK &&
+	      !fl.fl_start && fl.fl_end == OFFSET_MAX))
+		r = -EAGAIN;
+	locks_release_private(&fl);
+	return r;
+}
+
+static bool vdisk_hold_used(const struct vdisk_hold *hold)
+{
+	return hold->nr[0][0] || hold->nr[0][1] ||
+	       hold->nr[1][0] || hold->nr[1][1];
+}
+
+static bool vdisk_hold_wants(const struct vdisk_hold *hold, loff_t byte)
+{
+	switch (byte) {
+	case BYTE_WRITES_ALONE:
+		return hold->nr[1][0];
+	case BYTE_READS:
+		return vdisk_hold_used(hold);
+	case BYTE_WRITES:
+		return hold->nr[1][0] || hold->nr[1][1];
+	default:
+		return hold->nr[0][0] || hold->nr[1][0];
+	}
+}
+
+/*
+ * Lock what the users need and nothing else. What is kept is locked before the
+ * rest is let go, so nobody gets in between. Only then is looked at what others
+ * have: of two that come at once, at least one sees the other.
+ */
+static int vdisk_hold_apply(struct vdisk_hold *hold)
+{
+	unsigned int i;
+	int r = 0;
+
+	lockdep_assert_held(&vdisk_holds_lock);
+	for (i = 0; !r && i < ARRAY_SIZE(vdisk_hold_bytes); i++) {
+		loff_t byte = vdisk_hold_bytes[i];
+
+		if (vdisk_hold_wants(hold, byte))
+			r = vdisk_hold_lock(hold, byte == BYTE_WRITES_ALONE ?
+					    F_WRLCK : F_RDLCK, byte, byte);
+	}
+	for (i = 0; !r && i < ARRAY_SIZE(vdisk_hold_bytes); i++)
+		if (!vdisk_hold_wants(hold, vdisk_hold_bytes[i]))
+			r = vdisk_hold_lock(hold, F_UNLCK, vdisk_hold_bytes[i],
+					    vdisk_hold_bytes[i]);
+	if (!r && vdisk_hold_wants(hold, BYTE_NO_WRITES))
+		r = vdisk_hold_test(hold, BYTE_WRITES);
+	if (!r && vdisk_hold_wants(hold, BYTE_WRITES))
+		r = vdisk_hold_test(hold, BYTE_NO_WRITES);
+	return r;
+}
+
+/*
+ * btrfs tells no s_bdev and, before 7.3, is no holder: the newest of its disks
+ * gives it its name.
+ */
+static bool vdisk_hold_lies_on(const struct super_block *sb,
+			       const struct gendisk *disk)
+{
+	if (sb->s_bdev)
+		return sb->s_bdev->bd_disk == disk;
+	return disk->part0->bd_holder == sb || !strcmp(sb->s_id, disk->disk_name);
+}
+
+/* Does a file system lie on a disk, directly or by files of other disks? */
+static bool vdisk_hold_leads_to(const struct super_block *sb,
+				const struct gendisk *disk, unsigned int depth)
+{
+	struct vdisk_hold *hold;
+
+	lockdep_assert_held(&vdisk_holds_lock);
+	if (vdisk_hold_lies_on(sb, disk) || depth == VDISK_MAX_DEPTH)
+		return true;
+	list_for_each_entry(hold, &vdisk_holds, list)
+		if (vdisk_hold_lies_on(sb, dm_disk(hold->md)) &&
+		    vdisk_hold_leads_to(file_inode(hold->file)->i_sb, disk,
+					depth + 1))
+			return true;
+	return false;
+}
+
+/* The hold of a mapped device on a file; a new one if there is none yet. */
+static struct vdisk_hold *vdisk_hold_find(struct mapped_device *md,
+					  struct file *file)
+{
+	struct vdisk_hold *hold;
+
+	lockdep_assert_held(&vdisk_holds_lock);
+	list_for_each_entry(hold, &vdisk_holds, list)
+		if (hold->md == md && file_inode(hold->file) == file_inode(file))
+			return hold;
+	hold = kzalloc(sizeof(*hold), GFP_KERNEL);
+	if (!hold)
+		return NULL;
+	hold->md = md;
+	hold->file = get_file(file);
+	list_add_tail(&hold->list, &vdisk_holds);
+	return hold;
+}
+
+static void __vdisk_hold_put(struct vdisk_hold *hold, bool write, bool shared)
+{
+	lockdep_assert_held(&vdisk_holds_lock);
+	hold->nr[write][shared]--;
+	if (vdisk_hold_used(hold)) {
+		/* If that fails for want of memory, more stays locked than has to. */
+		vdisk_hold_apply(hold);
+		return;
+	}
+	/* No lock may outlive its file. Of the whole file it takes no memory. */
+	vdisk_hold_lock(hold, F_UNLCK, 0, OFFSET_MAX);
+	list_del(&hold->list);
+	fput(hold->file);
+	kfree(hold);
+}
+
+/**
+ * vdisk_hold_get - take a file for a node, unless others have it
+ * @n: the node
+ * @file: the file, just opened
+ * @write: the node writes it
+ * @shared: others that share it too may have it as well
+ *
+ * Context: Process context, may sleep.
+ * Return: the hold, for vdisk_hold_put(), or ERR_PTR after vdisk_fail().
+ */
+struct vdisk_hold *vdisk_hold_get(struct vdisk_node *n, struct file *file,
+				  bool write, bool shared)
+{
+	struct mapped_device *md = dm_table_get_md(n->stack->ti->table);
+	struct vdisk_hold *hold = NULL;
+	int r;
+
+	mutex_lock(&vdisk_holds_lock);
+	if (vdisk_hold_leads_to(file_inode(file)->i_sb, dm_disk(md), 0)) {
+		r = vdisk_fail(n, -ELOOP,
+			       "path: on a file system on this very disk");
+		goto fail;
+	}
+	hold = vdisk_hold_find(md, file);
+	if (!hold) {
+		r = vdisk_fail(n, -ENOMEM, "out of memory");
+		goto fail;
+	}
+	hold->nr[write][shared]++;
+	r = vdisk_hold_apply(hold);
+	if (!r) {
+		mutex_unlock(&vdisk_holds_lock);
+		return hold;
+	}
+	__vdisk_hold_put(hold, write, shared);
+	if (r == -EAGAIN || r == -EACCES)
+		r = vdisk_fail(n, -EBUSY,
+			       "path: in use by another disk or program");
+	else
+		r = vdisk_fail(n, r, "path: cannot be locked (%pe)", ERR_PTR(r));
+fail:
+	mutex_unlock(&vdisk_holds_lock);
+	return ERR_PTR(r);
+}
+
+/**
+ * vdisk_hold_put - undo vdisk_hold_get()
+ * @hold: the hold; may be freed
+ * @write: as there
+ * @shared: as there
+ *
+ * Context: Process context, may sleep.
+ */
+void vdisk_hold_put(struct vdisk_hold *hold, bool write, bool shared)
+{
+	mutex_lock(&vdisk_holds_lock);
+	__vdisk_hold_put(hold, write, shared);
+	mutex_unlock(&vdisk_holds_lock);
+}

@@ -1,0 +1,455 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Metadata of a store.
+ *
+ * All of this runs in process context and waits for its own bios, which come
+ * from the node's pool and go through the store like any other; nobody who
+ * holds a bio back may call it. Only the live table's node does.
+ *
+ * The order of a commit is that of dm-vdisk-format.rst, batch by batch: leaves
+ * are copied, the store is flushed, the copies are written, and the store is
+ * flushed again. A leaf that changes meanwhile is dirty again.
+ */
+#include <linux/completion.h>
+#include <linux/slab.h>
+
+#include "vdisk-meta.h"
+
+#define DM_MSG_PREFIX "vdisk"
+
+/* Bios that are waited for together. */
+struct vdisk_batch {
+	atomic_t pending;
+	blk_status_t status;	/* of one that failed; read when @pending is 0 */
+	struct completion done;
+};
+
+static void vdisk_batch_init(struct vdisk_batch *b)
+{
+	atomic_set(&b->pending, 1);
+	b->status = BLK_STS_OK;
+	init_completion(&b->done);
+}
+
+static void vdisk_batch_put(struct vdisk_batch *b)
+{
+	if (atomic_dec_and_test(&b->pending))
+		complete(&b->done);
+}
+
+static blk_status_t vdisk_batch_wait(struct vdisk_batch *b)
+{
+	vdisk_batch_put(b);
+	wait_for_completion_io(&b->done);
+	return b->status;
+}
+
+static void vdisk_batch_done(struct vdisk_io *io, blk_status_t status)
+{
+	struct vdisk_batch *b = io->priv;
+
+	if (status)
+		WRITE_ONCE(b->status, status);
+	vdisk_io_free(io);
+	vdisk_batch_put(b);
+}
+
+static void vdisk_batch_add(struct vdisk_batch *b, struct vdisk_meta *m,
+			    struct vdisk_io *io, sector_t sector)
+{
+	io->priv = b;
+	io->bio->bi_iter.bi_sector = sector;
+	atomic_inc(&b->pending);
+	vdisk_io_submit(io, m->n->children[0], vdisk_batch_done);
+}
+
+static blk_status_t vdisk_meta_flush(struct vdisk_meta *m)
+{
+	struct vdisk_batch b;
+
+	vdisk_batch_init(&b);
+	vdisk_batch_add(&b, m, vdisk_io_new(m->n, REQ_OP_WRITE | REQ_PREFLUSH,
+					    NULL, 0), 0);
+	return vdisk_batch_wait(&b);
+}
+
+/* One block of the store. */
+static blk_status_t vdisk_meta_rw(struct vdisk_meta *m, blk_opf_t opf,
+				  sector_t sector, struct page *page)
+{
+	struct vdisk_batch b;
+	struct bio_vec vec;
+	struct vdisk_io *io;
+
+	vdisk_batch_init(&b);
+	io = vdisk_io_new(m->n, opf | REQ_META | REQ_SYNC, &vec, 1);
+	__bio_add_page(io->bio, page, m->block << SECTOR_SHIFT, 0);
+	vdisk_batch_add(&b, m, io, sector);
+	return vdisk_batch_wait(&b);
+}
+
+/**
+ * vdisk_meta_create - prepare for a store
+ * @n: the node; the store is its first child, whose limits are composed
+ * @p: its presence
+ * @sb: where its superblock is kept
+ *
+ * Context: Process context, may sleep.
+ * Return: the metadata, or NULL.
+ */
+struct vdisk_meta *vdisk_meta_create(struct vdisk_node *n,
+				     struct vdisk_presence *p,
+				     struct vdisk_store_sb *sb)
+{
+	struct vdisk_meta *m = kzalloc(sizeof(*m), GFP_KERNEL);
+	unsigned int i;
+
+	if (!m)
+		return NULL;
+	m->n = n;
+	m->presence = p;
+	m->sb = sb;
+	m->block = n->children[0]->lim.logical_block_size >> SECTOR_SHIFT;
+	for (i = 0; i < VDISK_META_PAGES; i++)
+		m->pages[i] = alloc_page(GFP_KERNEL);
+	m->old = alloc_page(GFP_KERNEL);
+	for (i = 0; i < VDISK_META_PAGES && m->pages[i]; i++)
+		;
+	if (i < VDISK_META_PAGES || !m->old) {
+		vdisk_meta_destroy(m);
+		return NULL;
+	}
+	return m;
+}
+
+/**
+ * vdisk_meta_destroy - undo vdisk_meta_create()
+ * @m: the metadata
+ */
+void vdisk_meta_destroy(struct vdisk_meta *m)
+{
+	unsigned int i;
+
+	for (i = 0; i < VDISK_META_PAGES; i++)
+		if (m->pages[i])
+			__free_page(m->pages[i]);
+	if (m->old)
+		__free_page(m->old);
+	kfree(m);
+}
+
+/**
+ * vdisk_meta_read_sb - read the superblock
+ * @m: the metadata; its superblock is set
+ *
+ * Context: Process context, may sleep; the table goes live.
+ * Return: 0, or -errno after vdisk_fail().
+ */
+int vdisk_meta_read_sb(struct vdisk_meta *m)
+{
+	const struct vdisk_store_sb *slot[VDISK_STORE_SLOTS], *sb;
+	unsigned int i;
+
+	for (i = 0; i < VDISK_STORE_SLOTS; i++) {
+		blk_status_t status;
+
+		status = vdisk_meta_rw(m, REQ_OP_READ,
+				       i * VDISK_STORE_SLOT_SECTORS, m->pages[i]);
+		if (status)
+			return vdisk_fail(m->n, blk_status_to_errno(status),
+					  "store: superblock %u cannot be read (%pe)",
+					  i, ERR_PTR(blk_status_to_errno(status)));
+		slot[i] = page_address(m->pages[i]);
+	}
+	sb = vdisk_store_sb_choose(slot[0], slot[1]);
+	if (!sb)
+		return vdisk_fail(m->n, -EINVAL, "store: superblocks: %s, %s",
+				  vdisk_store_sb_check(slot[0]) ?: "older",
+				  vdisk_store_sb_check(slot[1]) ?: "older");
+	*m->sb = *sb;
+	return 0;
+}
+
+/* Write a superblock that is newer than the one that counts; then it counts. */
+static blk_status_t vdisk_meta_write_sb(struct vdisk_meta *m,
+					struct vdisk_store_sb *new)
+{
+	u64 sequence = le64_to_cpu(m->sb->sequence) + 1;
+	/* The first superblock, of sequence 1, is in slot 0. */
+	sector_t slot = ((sequence - 1) % VDISK_STORE_SLOTS) *
+			VDISK_STORE_SLOT_SECTORS;
+	blk_status_t status;
+
+	new->sequence = cpu_to_le64(sequence);
+	vdisk_store_sb_seal(new);
+	memset(page_address(m->pages[0]), 0, PAGE_SIZE);
+	memcpy(page_address(m->pages[0]), new, sizeof(*new));
+	status = vdisk_meta_rw(m, REQ_OP_WRITE | REQ_FUA, slot, m->pages[0]);
+	if (!status)
+		*m->sb = *new;
+	return status;
+}
+
+/* The same while a table goes live. */
+static int vdisk_meta_change_sb(struct vdisk_meta *m, struct vdisk_store_sb *new)
+{
+	blk_status_t status = vdisk_meta_write_sb(m, new);
+
+	if (status)
+		return vdisk_fail(m->n, blk_status_to_errno(status),
+				  "store: superblock cannot be written (%pe)",
+				  ERR_PTR(blk_status_to_errno(status)));
+	return 0;
+}
+
+/**
+ * vdisk_meta_grow - make the disk longer
+ * @m: the metadata
+ * @len: sectors, not above the maximum
+ *
+ * Context: Process context, may sleep; the table goes live.
+ * Return: 0, or -errno after vdisk_fail().
+ */
+int vdisk_meta_grow(struct vdisk_meta *m, sector_t len)
+{
+	struct vdisk_store_sb new = *m->sb;
+
+	/* The base may have more than was asked of it. */
+	if (le64_to_cpu(new.base_len) > le64_to_cpu(new.len))
+		new.flags &= cpu_to_le32(~VDISK_STORE_FULL);
+	new.len = cpu_to_le64(len);
+	return vdisk_meta_change_sb(m, &new);
+}
+
+/**
+ * vdisk_meta_detach - a full store gets zeroes as its base
+ * @m: the metadata
+ *
+ * Context: Process context, may sleep; the table goes live.
+ * Return: 0, or -errno after vdisk_fail().
+ */
+int vdisk_meta_detach(struct vdisk_meta *m)
+{
+	struct vdisk_store_sb new = *m->sb;
+
+	new.base_len = cpu_to_le64(VDISK_UNBOUNDED);
+	new.flags &= cpu_to_le32(~VDISK_STORE_FULL);
+	return vdisk_meta_change_sb(m, &new);
+}
+
+/**
+ * vdisk_meta_full - the store has all that its base has, and that is durable
+ * @m: the metadata
+ * @base_len: sectors of the base
+ *
+ * Context: Process context, may sleep; no commit is under way.
+ * Return: the status of the write.
+ */
+blk_status_t vdisk_meta_full(struct vdisk_meta *m, sector_t base_len)
+{
+	struct vdisk_store_sb new = *m->sb;
+
+	new.base_len = cpu_to_le64(base_len);
+	new.flags |= cpu_to_le32(VDISK_STORE_FULL);
+	return vdisk_meta_write_sb(m, &new);
+}
+
+static sector_t vdisk_meta_sector(const struct vdisk_meta *m,
+				  unsigned long index)
+{
+	return le64_to_cpu(m->sb->presence_start) + index;
+}
+
+/**
+ * vdisk_meta_load - read the leaves of a block of the presence area
+ * @m: the metadata
+ * @index: of one of them
+ *
+ * Context: Process context, may sleep; several may load at a time.
+ * Return: BLK_STS_OK, also if what was read is damaged, or may be old: look again.
+ */
+blk_status_t vdisk_meta_load(struct vdisk_meta *m, unsigned long index)
+{
+	unsigned long evictions = READ_ONCE(m->presence->evictions);
+	const struct vdisk_store_leaf *leaf;
+	blk_status_t status;
+	struct page *page;
+	unsigned int i;
+	int r = 0;
+
+	page = alloc_page(GFP_NOIO);
+	if (!page)
+		return BLK_STS_RESOURCE;
+	index = rounddown(index, m->block);
+	leaf = page_address(page);
+	status = vdisk_meta_rw(m, REQ_OP_READ, vdisk_meta_sector(m, index), page);
+	for (i = 0; !status && !r && i < m->block; i++, index++, leaf++) {
+		enum vdisk_store_leaf_kind kind;
+
+		kind = vdisk_store_leaf_check(m->sb, index, leaf);
+		if (kind == VDISK_STORE_LEAF_BAD)
+			DMERR("%s: store: presence of blocks %lu to %lu is damaged",
+			      dm_table_device_name(m->n->stack->ti->table),
+			      index * VDISK_LEAF_UNITS,
+			      (index + 1) * VDISK_LEAF_UNITS - 1);
+		r = vdisk_presence_insert(m->presence, index, kind, leaf->bits,
+					  evictions);
+		if (r == -ENOMEM)
+			status = BLK_STS_RESOURCE;
+	}
+	__free_page(page);
+	return status;
+}
+
+static struct vdisk_store_leaf *vdisk_meta_copy(struct vdisk_meta *m,
+						unsigned int i)
+{
+	unsigned int per = PAGE_SIZE / VDISK_STORE_SECTOR;
+
+	return (struct vdisk_store_leaf *)page_address(m->pages[i / per]) + i % per;
+}
+
+/*
+ * Copy a block of leaves, the first of which is @index, behind those that are
+ * there. Neighbours of a dirty one may be missing or damaged: they stay what
+ * they are on the store, where nobody else writes.
+ */
+static blk_status_t vdisk_meta_collect_block(struct vdisk_meta *m,
+					     unsigned long index)
+{
+	const struct vdisk_store_leaf *old = NULL;
+	blk_status_t status;
+	unsigned int i;
+
+	for (i = 0; i < m->block; i++, m->nr++) {
+		struct vdisk_store_leaf *copy = vdisk_meta_copy(m, m->nr);
+
+		m->index[m->nr] = index + i;
+		if (vdisk_presence_snapshot(m->presence, index + i, copy)) {
+			vdisk_store_leaf_seal(m->sb, index + i, copy);
+			continue;
+		}
+		if (!old) {
+			status = vdisk_meta_rw(m, REQ_OP_READ,
+					       vdisk_meta_sector(m, index), m->old);
+			if (status)
+				return status;
+			old = page_address(m->old);
+		}
+		*copy = old[i];
+	}
+	return BLK_STS_OK;
+}
+
+/* Copy dirty leaves from @from on: whole blocks of the store. */
+static blk_status_t vdisk_meta_collect(struct vdisk_meta *m,
+				       unsigned long *from)
+{
+	blk_status_t status = BLK_STS_OK;
+
+	m->nr = 0;
+	while (!status && m->nr + m->block <= VDISK_META_LEAVES) {
+		unsigned long index = *from;
+
+		if (!xa_find(&m->presence->leaves, &index, ULONG_MAX,
+			     VDISK_LEAF_DIRTY))
+			break;
+		index = rounddown(index, m->block);
+		status = vdisk_meta_collect_block(m, index);
+		*from = index + m->block;
+	}
+	return status;
+}
+
+/* Neighbours go in one bio. */
+static blk_status_t vdisk_meta_write(struct vdisk_meta *m)
+{
+	unsigned int i, used = 0;
+	struct vdisk_io *io = NULL;
+	struct vdisk_batch b;
+
+	vdisk_batch_init(&b);
+	for (i = 0; i < m->nr; i++) {
+		struct vdisk_store_leaf *copy = vdisk_meta_copy(m, i);
+
+		if (!io)
+			io = vdisk_io_new(m->n, REQ_OP_WRITE | REQ_META | REQ_SYNC,
+					  m->table + used, m->nr - used);
+		/* Cannot fail: the table has room for a page per leaf. */
+		WARN_ON_ONCE(!bio_add_page(io->bio, virt_to_page(copy),
+					   sizeof(*copy), offset_in_page(copy)));
+		if (i + 1 < m->nr && m->index[i + 1] == m->index[i] + 1)
+			continue;
+		used += io->bio->bi_vcnt;
+		vdisk_batch_add(&b, m, io, vdisk_meta_sector(m, m->index[i]) + 1 -
+				bio_sectors(io->bio));
+		io = NULL;
+	}
+	return vdisk_batch_wait(&b);
+}
+
+/**
+ * vdisk_meta_commit - make durable what has changed so far, and all data
+ * @m: the metadata; nobody else commits
+ *
+ * Context: Process context, may sleep.
+ * Return: the status of what failed; then nothing is lost, but dirty again.
+ */
+blk_status_t vdisk_meta_commit(struct vdisk_meta *m)
+{
+	unsigned long from = 0;
+	blk_status_t status;
+	unsigned int i;
+
+	do {
+		status = vdisk_meta_collect(m, &from);
+		if (!status)
+			status = vdisk_meta_flush(m);
+		if (!status && m->nr)
+			status = vdisk_meta_write(m);
+		if (!status && m->nr)
+			status = vdisk_meta_flush(m);
+		for (i = 0; i < m->nr; i++)
+			vdisk_presence_settle(m->presence, m->index[i], !status);
+	} while (!status && m->nr + m->block > VDISK_META_LEAVES);
+	return status;
+}
+
+/**
+ * vdisk_meta_punch - give back the room of a leaf's zero units
+ * @m: the metadata; nobody else commits
+ * @index: of a leaf marked VDISK_LEAF_PUNCH; writes to its units are held off
+ *
+ * The mark stays if that is not possible now. A punch that fails costs room, and
+ * nothing else.
+ *
+ * Context: Process context, may sleep.
+ */
+void vdisk_meta_punch(struct vdisk_meta *m, unsigned long index)
+{
+	sector_t unit = le32_to_cpu(m->sb->unit) >> SECTOR_SHIFT;
+	sector_t base = (sector_t)index * VDISK_LEAF_UNITS;
+	sector_t len = div_u64(le64_to_cpu(m->sb->len), unit);
+	unsigned int i, next, end;
+	struct vdisk_batch b;
+	struct vdisk_io *io;
+
+	if (!vdisk_presence_take_holes(m->presence, index, &m->holes))
+		return;
+	end = min_t(sector_t, VDISK_LEAF_UNITS, len - min(len, base));
+	vdisk_batch_init(&b);
+	for (i = 0; i < end; i = next) {
+		unsigned int state = vdisk_store_leaf_state(&m->holes, i);
+
+		for (next = i + 1; next < end; next++)
+			if (vdisk_store_leaf_state(&m->holes, next) != state)
+				break;
+		if (state != VDISK_ZERO)
+			continue;
+		io = vdisk_io_new(m->n, REQ_OP_DISCARD, NULL, 0);
+		io->bio->bi_iter.bi_size = to_bytes((next - i) * unit);
+		vdisk_batch_add(&b, m, io, le64_to_cpu(m->sb->data_start) +
+				(base + i) * unit);
+	}
+	vdisk_batch_wait(&b);
+}
