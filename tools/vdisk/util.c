@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Sizes, texts, errors, progress.
+ */
+#include <ctype.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "vdisk.h"
+
+char vdisk_error[1024];
+bool vdisk_printed;
+
+/* The value of an option; NULL if it was not given. */
+const char *vdisk_option(const struct vdisk_args *args, const char *name)
+{
+	for (int i = 0; args->command->options[i].name; i++)
+		if (!strcmp(args->command->options[i].name, name))
+			return args->value[i];
+	abort(); /* none of this command */
+}
+
+/* Says what went wrong, and remembers it for --json. It has to say what to do about it, too. */
+int vdisk_fail(const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(vdisk_error, sizeof(vdisk_error), format, args);
+	va_end(args);
+	fprintf(stderr, "vdisk: %s\n", vdisk_error);
+	return VDISK_FAILED;
+}
+
+/* A number of sectors, or of bytes with K, M, G, T, P (powers of 1024) and perhaps "iB" behind it. */
+bool vdisk_parse_size(const char *text, __u64 *sectors)
+{
+	static const char units[] = "KMGTP";
+	const char *unit;
+	unsigned int shift;
+	__u64 number;
+	char *end;
+
+	if (!isdigit((unsigned char)*text))
+		return false;
+	errno = 0;
+	number = strtoull(text, &end, 10);
+	if (errno)
+		return false;
+	*sectors = number;
+	if (!*end)
+		return true;
+	unit = strchr(units, toupper((unsigned char)*end));
+	if (!unit || (end[1] && strcmp(end + 1, "iB") && strcmp(end + 1, "ib")))
+		return false;
+	shift = 10 * (unit - units) + 1;
+	*sectors = number << shift;
+	return *sectors >> shift == number;
+}
+
+/* As people say it. @text has room for VDISK_BYTES_TEXT. */
+const char *vdisk_bytes(char *text, __u64 bytes)
+{
+	static const char *const unit[] = { "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };
+	double value = bytes / 1024.0;
+	int i = 0;
+
+	if (bytes < 1024) {
+		snprintf(text, VDISK_BYTES_TEXT, "%llu bytes", bytes);
+		return text;
+	}
+	for (; value >= 1024 && i < 5; i++)
+		value /= 1024;
+	snprintf(text, VDISK_BYTES_TEXT, value == (__u64)value ? "%.0f %s" : "%.1f %s", value, unit[i]);
+	return text;
+}
+
+/*
+ * A text out of a store, which may hold anything: at most @max bytes, those
+ * that a terminal might take for a command written as \xNN. To be freed.
+ */
+char *vdisk_text(const void *bytes, size_t max)
+{
+	const unsigned char *from = bytes;
+	char *text = calloc(max * 4 + 1, 1), *to = text;
+
+	if (!text)
+		abort();
+	for (size_t i = 0; i < max && from[i]; i++)
+		to += sprintf(to, from[i] < ' ' || from[i] > '~' || from[i] == '\\' ? "\\x%02x" : "%c", from[i]);
+	return text;
+}
+
+void vdisk_json_text(struct json_object *object, const char *key, const void *bytes, size_t max)
+{
+	char *text = vdisk_text(bytes, max);
+
+	json_object_object_add(object, key, json_object_new_string(text));
+	free(text);
+}
+
+void vdisk_json_number(struct json_object *object, const char *key, __u64 value)
+{
+	json_object_object_add(object, key, json_object_new_uint64(value));
+}
+
+void vdisk_json_print(struct json_object *object)
+{
+	vdisk_printed = true;
+	puts(json_object_to_json_string_ext(object, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED |
+					    JSON_C_TO_STRING_NOSLASHESCAPE));
+	json_object_put(object);
+}
+
+static double now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec + t.tv_nsec / 1e9;
+}
+
+void vdisk_progress_start(struct vdisk_progress *progress, const char *what)
+{
+	progress->what = what;
+	progress->start = now();
+	progress->shown = 0;
+}
+
+/* On a terminal, after a second, and then 4 times a second. */
+void vdisk_progress(struct vdisk_progress *progress, __u64 done, __u64 all)
+{
+	double t = now(), spent = t - progress->start;
+
+	if (spent < 1 || t - progress->shown < 0.25 || !done || done == all || !isatty(STDERR_FILENO))
+		return;
+	progress->shown = t;
+	fprintf(stderr, "\r%s: %3.0f %%, %.0f s left \033[K", progress->what, 100.0 * done / all,
+		spent * (all - done) / done);
+}
+
+/* Return: the seconds it took. */
+double vdisk_progress_end(struct vdisk_progress *progress)
+{
+	if (progress->shown)
+		fputs("\r\033[K", stderr);
+	return now() - progress->start;
+}

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The table of commands, their options, --help.
+ */
+#define _GNU_SOURCE
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "vdisk.h"
+
+static const struct vdisk_command *const commands[] = {
+	&vdisk_format, &vdisk_check, &vdisk_repair, &vdisk_dump, &vdisk_map,
+};
+
+#define NR_COMMANDS (sizeof(commands) / sizeof(commands[0]))
+
+static void usage(FILE *to)
+{
+	fputs("Usage: vdisk COMMAND [OPTION...] STORE\n\n"
+	      "Works on stores of dm-vdisk overlays while no disk uses them. A STORE is a block device or a file.\n\n", to);
+	for (size_t i = 0; i < NR_COMMANDS; i++)
+		fprintf(to, "  %-8s %s\n", commands[i]->name, commands[i]->what);
+	fputs("\nvdisk COMMAND --help has the options of one and an example; see also vdisk(8).\n", to);
+}
+
+static void print_option(const char *name, const char *arg, const char *help)
+{
+	char left[64];
+
+	snprintf(left, sizeof(left), "--%s%s%s", name, arg ? " " : "", arg ?: "");
+	for (const char *end; ; help = end + 1) {
+		end = strchrnul(help, '\n');
+		printf("  %-20s %.*s\n", left, (int)(end - help), help);
+		if (!*end)
+			return;
+		left[0] = 0;
+	}
+}
+
+static void command_help(const struct vdisk_command *command)
+{
+	printf("Usage: vdisk %s [OPTION...] STORE\n\n%s\nOptions:\n", command->name, command->more);
+	for (const struct vdisk_option *option = command->options; option->name; option++)
+		print_option(option->name, option->arg, option->help);
+	print_option("json", NULL, "for programs; what went wrong is then said as {\"error\": TEXT}, too");
+	print_option("help", NULL, "this");
+	printf("\nExit status:\n%s\nExample:\n  %s\n", command->status, command->example);
+}
+
+static const struct vdisk_command *find(const char *name)
+{
+	for (size_t i = 0; i < NR_COMMANDS; i++)
+		if (!strcmp(commands[i]->name, name))
+			return commands[i];
+	return NULL;
+}
+
+static int wrong_use(const struct vdisk_command *command, const char *what, const char *word)
+{
+	return vdisk_fail("%s: %s%s; see vdisk %s --help", command->name, what, word, command->name);
+}
+
+/* Return: an exit status, or -1: --help was asked for. */
+static int parse(struct vdisk_args *args, int argc, char **argv)
+{
+	const struct vdisk_option *option = args->command->options;
+	struct option longs[VDISK_MAX_OPTIONS + 3] = {};
+	int nr, chosen, c;
+
+	for (nr = 0; option[nr].name; nr++)
+		longs[nr] = (struct option){ option[nr].name, option[nr].arg ? required_argument : no_argument, NULL, 0 };
+	longs[nr] = (struct option){ "json", no_argument, NULL, 'j' };
+	longs[nr + 1] = (struct option){ "help", no_argument, NULL, 'h' };
+	/* Errors are for JSON, too, wherever it stands. */
+	for (int i = 1; i < argc && strcmp(argv[i], "--"); i++)
+		args->json |= !strcmp(argv[i], "--json");
+	opterr = 0;
+	while ((c = getopt_long(argc, argv, ":h", longs, &chosen)) != -1) {
+		switch (c) {
+		case 'j':
+			break;
+		case 'h':
+			return -1;
+		case 0:
+			if (args->value[chosen])
+				return wrong_use(args->command, "given twice: --", option[chosen].name);
+			args->value[chosen] = optarg ?: "";
+			break;
+		case ':':
+			return wrong_use(args->command, "without its value: ", argv[optind - 1]);
+		default:
+			return wrong_use(args->command, "no such option: ", argv[optind - 1]);
+		}
+	}
+	if (optind == argc)
+		return wrong_use(args->command, "which store?", "");
+	if (optind + 1 < argc)
+		return wrong_use(args->command, "one store at a time, not also ", argv[optind + 1]);
+	args->store = argv[optind];
+	return VDISK_OK;
+}
+
+int main(int argc, char **argv)
+{
+	struct vdisk_args args = {};
+	int status;
+
+	if (argc < 2) {
+		usage(stderr);
+		return VDISK_FAILED;
+	}
+	if (!strcmp(argv[1], "--version")) {
+		puts("vdisk " VDISK_VERSION);
+		return VDISK_OK;
+	}
+	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || (!strcmp(argv[1], "help") && argc == 2)) {
+		usage(stdout);
+		return VDISK_OK;
+	}
+	if (!strcmp(argv[1], "help")) {
+		argv[1] = argv[2];
+		argv[2] = "--help";
+		argc = 3;
+	}
+	args.command = find(argv[1]);
+	if (!args.command) {
+		vdisk_fail("'%s' is no command; there are format, check, repair, dump, map (see vdisk --help)", argv[1]);
+		return VDISK_FAILED;
+	}
+	status = parse(&args, argc - 1, argv + 1);
+	if (status < 0) {
+		command_help(args.command);
+		return VDISK_OK;
+	}
+	status = status ?: args.command->run(&args);
+	if (args.json && *vdisk_error && !vdisk_printed) {
+		struct json_object *object = json_object_new_object();
+
+		json_object_object_add(object, "error", json_object_new_string(vdisk_error));
+		vdisk_json_print(object);
+	}
+	if (fflush(stdout) || ferror(stdout)) {
+		vdisk_fail("cannot write the output");
+		status = VDISK_FAILED;
+	}
+	return status;
+}
