@@ -79,6 +79,9 @@ static void arg_row(const struct vdisk_type *t, const struct vdisk_arg *a)
 	case VDISK_DEVICE:
 		snprintf(value, CELL, "absolute path, or major:minor");
 		break;
+	case VDISK_PATH:
+		snprintf(value, CELL, "absolute path");
+		break;
 	case VDISK_NAME:
 		snprintf(value, CELL, "name");
 		break;
@@ -88,6 +91,10 @@ static void arg_row(const struct vdisk_type *t, const struct vdisk_arg *a)
 		break;
 	case VDISK_TIME:
 		snprintf(value, CELL, "%llu..%llu us",
+			 (unsigned long long)a->min, (unsigned long long)a->max);
+		break;
+	case VDISK_PATIENCE:
+		snprintf(value, CELL, "``wait``, ``fail``, or %llu..%llu us",
 			 (unsigned long long)a->min, (unsigned long long)a->max);
 		break;
 	case VDISK_NUMBER:

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Usage: build.sh [DIR]: compile the tests' helpers into DIR (${VDISK_OUT:-build}/selftests), those that are missing or old.
-# Static, so that any guest can run them.
+# Usage: build.sh [DIR]: compile the tests' helpers and the tool into DIR (${VDISK_OUT:-build}/selftests), those that are
+# missing or old. The helpers are static, so that any guest can run them; the tool finds its libraries on the host's root.
 set -euo pipefail
 
 here=$(dirname "$(readlink -f "$0")")
@@ -9,6 +9,20 @@ mkdir -p "$dir"
 for source in "$here"/*.c; do
 	name=$(basename "$source" .c)
 	[[ ! $dir/$name -nt $source ]] || continue
-	gcc -O2 -Wall -Wextra -static -pthread -o "$dir/$name.$$" "$source"
+	shared=()
+	case $name in
+	mkstore | crashcut)
+		shared=(-I "$here/../../tools/vdisk" "$here/../../drivers/md/dm-vdisk/vdisk-store.c" "$here/../../tools/vdisk/crc32c.c")
+		;;
+	esac
+	gcc -O2 -Wall -Wextra -static -pthread -o "$dir/$name.$$" "$source" "${shared[@]}"
 	mv "$dir/$name.$$" "$dir/$name"
+done
+
+# Asking make takes its time in a guest.
+for source in "$here"/../../tools/vdisk/*.[ch] "$here"/../../drivers/md/dm-vdisk/vdisk-store.[ch]; do
+	if [[ ! $dir/vdisk-unit -nt $source ]]; then
+		make -s -C "$here/../../tools/vdisk" O="$(readlink -f "$dir")" CFLAGS='-O2 -g -Werror'
+		break
+	fi
 done

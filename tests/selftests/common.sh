@@ -45,6 +45,7 @@ gone() {
 	done
 }
 
+events() { dmsetup info -c --noheadings -o events "${VD}a"; }
 table() { dmsetup table "$VD$1" | cut -d ' ' -f 4-; }
 status() { dmsetup status "$VD$1" | cut -d ' ' -f 4-; }
 
@@ -62,12 +63,24 @@ counter() { status "$1" | awk -v type="$2" -v n="$3" -v keys="${*:4}" '{
 		printf "%s%s", value[k], (k < nr_keys ? " " : "\n")
 }'; }
 
+# put DEVICE LETTER BYTES [OPERAND_OF_DD...]: so many of it, in one bio if they fit there
+put() { head -c "$3" /dev/zero | tr '\0' "$2" | dd of="$1" bs="$3" oflag=direct conv=notrunc status=none "${@:4}"; }
+# letter DEVICE SECTOR: what the first byte of a sector is
+letter() { dd if="$1" bs=512 skip="$2" count=1 iflag=direct status=none | tr '\0' . | cut -c 1; }
+# error COMMAND...: what the kernel told it, if anything
+error() {
+	LC_ALL=C "$@" 2>&1 | grep -oE 'No data available|No space left on device|Input/output error|Operation not supported|Cannot allocate memory|Read-only file system' |
+		head -n 1
+}
+
 sectors() { blockdev --getsz "$1"; }
 devno() { printf '%d:%d' "0x$(stat -Lc %t "$1")" "0x$(stat -Lc %T "$1")"; }
 queue() { echo "/sys/block/$(dmsetup info -c --noheadings -o blkdevname "$VD$1")/queue"; }
 limit() { cat "$(queue "$1")/$2"; }
 
-# null_disk MIB BLOCK [ATTRIBUTE=VALUE...]: a memory-backed null_blk, $DISK, which ends with the test
+# null_disk MIB BLOCK [ATTRIBUTE=VALUE...]: a memory-backed null_blk, $DISK, which ends with the test. With blocks of 4096 it
+# loses data where one lies in two pages of memory: it allows that, but takes each part's first sector only for written
+# (drivers/block/null_blk/main.c:copy_to_nullb()). For direct I/O in smaller blocks: loop_disk.
 null_disk() {
 	local name=vd$$n${#null_disks[@]} dir attribute
 	modprobe null_blk nr_devices=0
@@ -80,6 +93,16 @@ null_disk() {
 	echo 1 >"$dir/power"
 	DISK=/dev/$name
 	[[ -b $DISK ]] || DISK=/dev/nullb$(<"$dir/index")
+	disks+=("$DISK")
+}
+
+# loop_disk MIB BLOCK: a loop device over memory, $DISK, which ends with the test
+loop_disk() {
+	local image=$TMP/loop${#disks[@]}
+	modprobe loop
+	truncate -s "$1M" "$image"
+	DISK=$(losetup --find --show --sector-size "$2" "$image")
+	undo=("losetup -d $DISK" "${undo[@]}")
 	disks+=("$DISK")
 }
 
@@ -174,6 +197,21 @@ wait_for() {
 		((SECONDS < end)) || return
 		sleep 0.1
 	done
+}
+
+# Rounds for under_load. Of device a, with or without noflush.
+suspend_resume() {
+	local -a how=()
+	(($1 % 2)) && how=(--noflush)
+	dmsetup suspend "${how[@]}" "${VD}a" && dmsetup resume "${VD}a"
+}
+
+# Device a gets the next one of $stacks, and is longer by $growth with each round.
+stacks=() length=0 growth=0
+another_stack() {
+	local -a how=()
+	(($1 % 3)) || how=(--noflush)
+	reload a "0 $((length + growth * $1)) vdisk ${stacks[($1 + 1) % ${#stacks[@]}]}" "${how[@]}"
 }
 
 # stripe_matrix BLOCK: both ways, 2..5 children, all chunks

@@ -336,6 +336,15 @@ static void gen_crypt(uint64_t len, bool exact, unsigned int depth, unsigned int
 	child(len, exact, depth, budget - 1);
 }
 
+static void gen_overlay(uint64_t len, bool exact, unsigned int depth, unsigned int budget)
+{
+	put("overlay");
+	option_word("volatile");
+	put_options();
+	child(len, false, depth, (budget - 1) / 2);
+	child(len, exact, depth, (budget - 1) / 2);
+}
+
 static void gen_striped(uint64_t len, bool exact, unsigned int depth, unsigned int budget)
 {
 	uint64_t most = budget - 1 < 16 || chance(95) ? 16 : MAX_CHILDREN, n, i, chunk, per;
@@ -391,7 +400,7 @@ static void gen(uint64_t len, bool exact, unsigned int depth, unsigned int budge
 		gen_leaf(len, exact);
 		return;
 	}
-	switch (below(heavy ? 6 : 4)) {
+	switch (below(heavy ? 7 : 4)) {
 	case 0:
 		gen_test(len, exact, depth, budget);
 		break;
@@ -404,9 +413,34 @@ static void gen(uint64_t len, bool exact, unsigned int depth, unsigned int budge
 	case 5:
 		gen_crypt(len, exact, depth, budget);
 		break;
+	case 6:
+		gen_overlay(len, exact, depth, budget);
+		break;
 	default:
 		gen_striped(len, exact, depth, budget);
 	}
+}
+
+/* Only the root; a domain of its own, as a nexus is one device. Sometimes with a store, on the first device. */
+static void gen_pr(uint64_t len, bool exact, unsigned int budget)
+{
+	char word[80];
+
+	put("pr");
+	sprintf(word, "domain:d%llu-%u", (unsigned long long)seed, nr_names++);
+	option_word(word);
+	sprintf(word, "nexus:%s", chance(50) ? "a" : "._-");
+	option_word(word);
+	put_options();
+	child(len, exact, 0, budget - 2);
+	if (chance(80))
+		return;
+	put("(");
+	put("block");
+	put_user(devs[0].path);
+	put_canonical(devs[0].number);
+	put_options();
+	put(")");
 }
 
 static uint64_t generate(void)
@@ -420,7 +454,10 @@ static uint64_t generate(void)
 		len *= 60;
 	user_len = canonical_len = nr_options = 0;
 	user[0] = canonical[0] = '\0';
-	gen(len, len <= devs[0].sectors && chance(20), 0, chance(80) ? 24 : MAX_NODES - 30);
+	if (heavy && chance(20))
+		gen_pr(len, len <= devs[0].sectors && chance(20), 24);
+	else
+		gen(len, len <= devs[0].sectors && chance(20), 0, chance(80) ? 24 : MAX_NODES - 30);
 	return len;
 }
 
@@ -465,6 +502,7 @@ static const char *const words[] = {
 	"piece:1", "piece:1048576", "label:", "label:a", "name:x", "mode:hold", "period:10000000us", "up", "\\", "\\\\", "\xa0",
 	"\n", "\t", " ", "%s%n%pV", "0", "99999999999999999999", "-1", "/dev/null", "/dev", "/proc/self/mem", "254:0", "7:0",
 	"drop_volatile", ":", "eui:0011223344556677", "nguid:", "\xff", "\x01",
+	"pr", "domain:d", "nexus:a", "pr domain:d nexus:a (", "overlay", "volatile",
 	"delay", "read:", "write:0", "flush:1us/2us@50", "/2ms@99", "@", "@99.999", "/", "seed:1",
 };
 
@@ -545,6 +583,12 @@ static uint64_t mutate(void)
 	return sectors ? sectors : 1;
 }
 
+static bool resume(void)
+{
+	request(0);
+	return !ioctl(fd, DM_DEV_SUSPEND, buf);
+}
+
 static void create(void) { must(DM_DEV_CREATE, 0, "create"); }
 static void destroy(void) { must(DM_DEV_REMOVE, 0, "remove"); }
 
@@ -619,7 +663,15 @@ int main(int argc, char **argv)
 			continue;
 		/* Live and gone, inactive table and all */
 		live++;
-		must(DM_DEV_SUSPEND, 0, "resume");
+		/*
+		 * Whether there is a store is known when it is read; here it is on a device that keeps nothing, and reads
+		 * as chance has it. Of pr that is EBADMSG.
+		 */
+		if (!resume() && !strstr(user, "overlay") && (strncmp(user, "pr ", 3) || errno != EBADMSG)) {
+			fprintf(stderr, "resume of %llu sectors, %s: %s\n", (unsigned long long)sectors, user,
+				strerror(errno));
+			fail("resume");
+		}
 		destroy();
 		create();
 	}

@@ -1,6 +1,5 @@
 #!/bin/bash
 # A bio that a worker submits is charged to the cgroup of who wrote it.
-# timeout: 300
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 

@@ -1,6 +1,5 @@
 #!/bin/bash
 # concat and dm-linear, and a single leaf and dm-linear, read each other's bytes, and look the same.
-# timeout: 300
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 

@@ -1,6 +1,5 @@
 #!/bin/bash
 # INFO prints the tree with counters of each node, equal to the I/O that was done.
-# timeout: 300
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 

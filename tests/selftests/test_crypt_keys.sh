@@ -1,6 +1,5 @@
 #!/bin/bash
 # Which keys crypt takes and which it refuses, its messages, and that a key is told nowhere.
-# kernels: 6.1 6.12 7.3 uml-6.12
 # vm: --mem 1900M
 # timeout: 400
 # shellcheck source=tests/selftests/common.sh

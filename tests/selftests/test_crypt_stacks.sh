@@ -88,19 +88,8 @@ stacks=(
 	"$c1 sector_size:4096 ( test mode:timer period:200us up ( striped chunk:16 $(children 2 len:8192) ) )"
 	"test piece:16 ( $c1 sector_size:4096 ( test mode:work ( striped chunk:16 ( block $d0 len:8192 ) ( test up ( block $d1 len:8192 ) ) ) ) )"
 )
-# shellcheck disable=SC2317 # called by under_load
-suspend_resume() {
-	local -a how=()
-	(($1 % 2)) && how=(--noflush)
-	dmsetup suspend "${how[@]}" "${VD}a" && dmsetup resume "${VD}a"
-}
 
-# shellcheck disable=SC2317
-another_stack() {
-	local -a how=()
-	(($1 % 3)) || how=(--noflush)
-	reload a "0 16384 vdisk ${stacks[($1 + 1) % ${#stacks[@]}]}" "${how[@]}"
-}
+length=16384
 
 # The key is out of the keyring: tables that name it go on having it.
 vd a 16384 "${stacks[0]}"

@@ -1,7 +1,6 @@
 #!/bin/bash
 # delay changes no byte, wherever it stands in a stack, and under suspend, reload and changes of its latencies; dm-delay reads
 # what it wrote, and the reverse.
-# kernels: 6.1 6.12 7.3
 # timeout: 600
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"

@@ -1,7 +1,5 @@
 #!/bin/bash
 # delay: nothing comes early, each class waits for itself, equal latencies keep their order, percentiles follow the seed.
-# kernels: 6.1 6.12 7.3 uml-6.12
-# timeout: 300
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 

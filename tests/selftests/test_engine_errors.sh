@@ -1,6 +1,5 @@
 #!/bin/bash
 # A child's status comes up as it is, through every kind of node, and is counted at the leaf that had it.
-# timeout: 300
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 
@@ -15,7 +14,6 @@ dm io '0 4096 error'
 dd if=/dev/zero of="/dev/mapper/${VD}full" bs=4096 count=1 oflag=direct status=none
 
 # error COMMAND...: what it says
-error() { LC_ALL=C "$@" 2>&1 | grep -oE 'No data available|No space left on device|Input/output error|Cannot allocate memory' | head -n 1; }
 declare -A says=([medium]='No data available' [full]='No space left on device' [io]='Input/output error')
 
 for leaf in medium full io; do

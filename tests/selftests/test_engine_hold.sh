@@ -1,7 +1,6 @@
 #!/bin/bash
 # A node that keeps bios: a message lets them go, a flush suspend waits for them, a noflush suspend gives them back to dm,
 # and the next table serves them.
-# timeout: 300
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 

@@ -1,6 +1,5 @@
 #!/bin/bash
 # Nodes that defer, split, read by themselves and delay completions, over and under all others: no wrong byte.
-# timeout: 300
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 

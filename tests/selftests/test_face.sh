@@ -1,7 +1,6 @@
 #!/bin/bash
 # A stack that does not only remap shows the limits its nodes composed, after create and after every reload, and no
 # capability of a leaf that its nodes do not promise.
-# timeout: 300
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 

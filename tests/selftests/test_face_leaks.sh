@@ -1,7 +1,6 @@
 #!/bin/bash
 # What a SCSI leaf can (integrity, atomic writes) does not come through a test node, and does through a plain remap where
 # dm-linear lets it.
-# timeout: 300
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Every allocation of a load fails in turn: a clear error, nothing leaked. Then allocations of I/O fail: nothing stuck.
 # kernels: uml-6.12
-# timeout: 600
+# timeout: 1200
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 

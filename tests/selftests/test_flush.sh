@@ -1,6 +1,5 @@
 #!/bin/bash
 # A flush reaches each device once; a durable write (FUA) is durable where it was written.
-# timeout: 300
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 

@@ -1,6 +1,5 @@
 #!/bin/bash
 # Lengths: what a node has, what is asked of it, and multiples of blocks and chunks.
-# timeout: 300
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 
@@ -34,6 +33,8 @@ refused 'concat: has 16484 sectors, 16488 are asked of it' "concat ( block $a ) 
 refused 'concat/0/ram: has no length of its own, so it can only be the last' 'concat ( ram ) ( zero )'
 refused 'concat/1/striped: has no length of its own, so it can only be the last' \
 	"concat ( block $a ) ( striped chunk:8 ( ram ) ) ( zero )" 20000
+refused "concat/0/block: start: not a multiple of the disk's block size, 8 sectors" \
+	"concat ( block $a start:4 len:800 ) ( block $b )" 1600
 refused "concat/0/block: length 100: $unit" "concat ( block $a len:100 ) ( block $b )" 200
 refused 'test: has 16384 sectors, 16392 are asked of it' "test ( block $a )" 16392
 refused "test: piece: $unit" "test piece:4 ( block $b )"

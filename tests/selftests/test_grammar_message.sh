@@ -1,6 +1,5 @@
 #!/bin/bash
 # Messages find a node by its label, or by a type that only one node has; else they list the choices.
-# timeout: 300
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 

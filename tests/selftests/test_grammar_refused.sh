@@ -1,12 +1,11 @@
 #!/bin/bash
 # A line that is wrong is refused, and the message names the node by its path, and the option.
-# timeout: 300
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 
 load_vdisk
 scratch
-types='block nvme ram zero striped concat crypt delay test'
+types='block nvme file vhd1 ram zero blob striped concat crypt delay overlay cache pr test'
 name='is not 1 to 63 of A-Z a-z 0-9 . _ -'
 long=$(printf '%064d' 0)
 

@@ -1,6 +1,5 @@
 #!/bin/bash
 # TABLE is canonical: what it prints loads again and prints the same. Words may be escaped as dm does it.
-# timeout: 300
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 

@@ -1,6 +1,5 @@
 #!/bin/bash
 # IMA: a load measures the target's name, version and stack, long ones as a digest.
-# timeout: 300
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 

@@ -1,6 +1,5 @@
 #!/bin/bash
 # What is in use stays: removing under load, unloading the module, and what is left when all is gone.
-# timeout: 300
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 

@@ -1,6 +1,5 @@
 #!/bin/bash
 # remove --force under load puts dm-error in place: the I/O fails, nothing hangs, the module can go.
-# timeout: 300
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 

@@ -1,6 +1,5 @@
 #!/bin/bash
 # Suspend, reload with another stack, and grow, in rounds under verified I/O of 4 threads: no wrong byte, no error, no hang.
-# timeout: 300
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 
@@ -20,19 +19,7 @@ stacks=(
 	"concat ( test mode:read ( striped chunk:64 $(children 2 "$part") ) ) ( striped chunk:64 $(children 2 start:16384) )"
 )
 
-# shellcheck disable=SC2317 # called by under_load
-suspend_resume() {
-	local -a how=()
-	(($1 % 2)) && how=(--noflush)
-	dmsetup suspend "${how[@]}" "${VD}a" && dmsetup resume "${VD}a"
-}
-
-# shellcheck disable=SC2317
-another_stack() {
-	local -a how=()
-	(($1 % 3)) || how=(--noflush)
-	reload a "0 32768 vdisk ${stacks[($1 + 1) % ${#stacks[@]}]}" "${how[@]}"
-}
+length=32768
 
 # shellcheck disable=SC2317
 grow() { reload a "0 $((32768 + 128 * $1 + 128)) vdisk ${stacks[$1 % 3]}"; }

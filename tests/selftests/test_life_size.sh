@@ -1,6 +1,5 @@
 #!/bin/bash
 # A leaf that changed its size raises a dm event within some seconds, and the disk can then grow.
-# timeout: 300
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 
@@ -13,7 +12,6 @@ loop=$(losetup --find --show "$TMP/file")
 undo=("losetup -d $loop")
 dm leaf "0 8192 linear $DISK 0"
 
-events() { dmsetup info -c --noheadings -o events "${VD}a"; }
 for stack in "concat ( block /dev/mapper/${VD}leaf ) ( block $loop )" "test ( block /dev/mapper/${VD}leaf )"; do
 	vd a 8192 "$stack"
 	n=$(events)

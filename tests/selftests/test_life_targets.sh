@@ -1,6 +1,5 @@
 #!/bin/bash
 # Several vdisk targets, and others, in one table; messages by sector; unnamed memory belongs to its place.
-# timeout: 300
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 

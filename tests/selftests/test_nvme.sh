@@ -1,7 +1,6 @@
 #!/bin/bash
 # nvme: pinned by its identity, the wrong namespace is refused. The kernel believes no identity of QEMU's own NVMe (a quirk),
 # so the namespaces come from the kernel's target, over null_blk and back through loop.
-# timeout: 300
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 

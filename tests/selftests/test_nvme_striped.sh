@@ -1,7 +1,6 @@
 #!/bin/bash
 # striped, concat and single leaves over NVMe, with its discards, write zeroes, write cache and FUA, as dm-stripe and dm-linear.
 # vm: --nvme 32M,eui64=0x0011223344556677 --nvme 32M --nvme 32M,lbs=4096 --nvme 32M,lbs=4096
-# timeout: 300
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 
@@ -22,6 +21,19 @@ both() {
 	gone v s
 }
 
+# Once in some thirty runs a disk ceased to answer. What fits: the driver leaves a doorbell alone where the shadow of it says
+# so, QEMU 7.2 reads that shadow on another thread, and emulation by one thread leaves out the guest's barriers, so a command
+# is missed until the next one of its queue, of which each processor has one. Here that comes within the driver's 30 s.
+{
+	while sleep 5; do
+		for disk in /dev/nvme[0-3]n1; do
+			taskset 1 dd if="$disk" of=/dev/null bs=4096 count=1 iflag=direct
+			taskset 2 dd if="$disk" of=/dev/null bs=4096 count=1 iflag=direct
+		done
+	done
+} >/dev/null 2>&1 &
+waker=$!
+
 for pair in '0 1' '2 3' '0 2'; do
 	a=/dev/nvme${pair% *}n1 b=/dev/nvme${pair#* }n1
 	both "nvme $pair striped" 131072 "striped chunk:64 ( nvme $a ) ( block $b )" "0 131072 striped 2 64 $a 0 $b 0"
@@ -30,4 +42,6 @@ for pair in '0 1' '2 3' '0 2'; do
 	both "nvme ${pair% *} alone" 65536 "nvme $a" "0 65536 linear $a 0"
 	both "nvme ${pair#* } a part" 8000 "block $b start:4096 len:16000" "0 8000 linear $b 4096"
 done
+comment "$(dmesg | grep -E 'nvme[0-9]: (I/O|Abort|resetting|Device)' || echo 'no command was late')"
+kill "$waker"
 done_testing

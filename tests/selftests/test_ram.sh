@@ -1,6 +1,5 @@
 #!/bin/bash
 # ram: sparse, discards free, bounded by max; named memory outlives tables, unnamed goes from table to table.
-# timeout: 300
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 
@@ -8,7 +7,6 @@ load_vdisk
 vd a 65536 ram
 a=/dev/mapper/${VD}a
 used() { counter "$1" ram 1 used; }
-put() { head -c "$3" /dev/zero | tr '\0' "$2" | dd of="$1" bs="$3" oflag=direct conv=notrunc status=none; }
 get() { dd if="$1" bs=4096 count=1 iflag=direct status=none | tr -d '\0' | cut -c 1-3; }
 
 is "$(used a)" 0 'empty at first'

@@ -1,6 +1,5 @@
 #!/bin/bash
 # Reservations and other ioctls reach a device through a stack that is that device, and no other stack.
-# timeout: 300
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 

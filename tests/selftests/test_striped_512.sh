@@ -1,6 +1,5 @@
 #!/bin/bash
 # striped and dm-stripe read each other's bytes, and look the same, over devices with blocks of 512 bytes.
-# timeout: 240
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 

@@ -1,6 +1,5 @@
 #!/bin/bash
 # zero: reads zeroes, drops writes, takes discards.
-# timeout: 300
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 

@@ -41,8 +41,8 @@ static unsigned int threads = 4, max_kib = 256, block;
 static unsigned int discards, zeroouts, fsyncs, nowaits, dsyncs, reads = 45;
 static uint64_t seed, ops = 2000, size, nr_blocks;
 static unsigned int seconds;
-static bool zeroed, discard_zeroes, discard_any, verify;
-static const char *device, *dump, *check;
+static bool zeroed, discard_zeroes, discard_any, verify, scribble;
+static const char *device, *dump, *check, *known;
 static int fd;
 
 static uint32_t *model;
@@ -305,6 +305,31 @@ static void verify_all(const char *when)
 	free(buf);
 }
 
+/* Reads into memory that changes meanwhile, and that nobody looks at. */
+static volatile char *junk;
+
+static void *scribbler(void *arg)
+{
+	uint64_t i;
+
+	(void)arg;
+	while (!atomic_load(&stop))
+		for (i = 0; i < 65536; i += 64)
+			junk[i] = i;
+	return NULL;
+}
+
+static void *junk_reader(void *arg)
+{
+	uint64_t rnd = mix(seed ^ 99), len = 65536 / block;
+
+	(void)arg;
+	while (!atomic_load(&stop))
+		if (pread(fd, (void *)junk, len * block, next(&rnd) % (nr_blocks - len) * block) < 0)
+			die("read", 0, 0);
+	return NULL;
+}
+
 static void must(bool ok, const char *what)
 {
 	if (ok)
@@ -322,18 +347,21 @@ static void save_model(void)
 	     !fclose(f), dump);
 }
 
-static void read_model(void)
+static void read_model(const char *name)
 {
-	FILE *f = fopen(check, "r");
-	uint64_t head[4];
+	FILE *f = fopen(name, "r");
+	uint64_t head[4], i;
 
-	must(f && fread(head, sizeof(head), 1, f) == 1 && head[0] == MAGIC, check);
+	must(f && fread(head, sizeof(head), 1, f) == 1 && head[0] == MAGIC, name);
 	seed = head[1];
 	must(head[2] % block == 0 && head[3] * head[2] <= nr_blocks * block, "the model does not fit the device");
 	block = head[2];
 	nr_blocks = head[3];
-	must(fread(model, 4, nr_blocks, f) == nr_blocks, check);
+	must(fread(model, 4, nr_blocks, f) == nr_blocks, name);
 	fclose(f);
+	for (i = 0; i < nr_blocks; i++)
+		if (model[i] != UNKNOWN && (model[i] & ~MAYBE) >= generation)
+			generation = (model[i] & ~MAYBE) + 1;
 }
 
 static void on_signal(int sig)
@@ -357,7 +385,9 @@ static void usage(int status)
 	      "  --discard-any       what is discarded reads as anything\n"
 	      "  --verify            read everything at the end\n"
 	      "  --dump-model FILE   write down what the device holds\n"
-	      "  --check-file FILE   only compare the device with such a file\n"
+	      "  --known FILE        what the device holds at first\n"
+	      "  --scribble          other reads, into memory that changes meanwhile\n"
+	      "  --check-file FILE   only compare DEVICE, which may be a file, with such a file\n"
 	      "Exit status: 1 wrong byte, 2 I/O error, 3 it could not run.\n", stderr);
 	exit(status);
 }
@@ -367,6 +397,7 @@ static void options(int argc, char **argv)
 	static const struct option longs[] = {
 		{ "size", 1, NULL, 1 }, { "zeroed", 0, NULL, 2 }, { "discard-zeroes", 0, NULL, 3 },
 		{ "discard-any", 0, NULL, 7 }, { "verify", 0, NULL, 4 }, { "dump-model", 1, NULL, 5 }, { "check-file", 1, NULL, 6 },
+		{ "known", 1, NULL, 8 }, { "scribble", 0, NULL, 9 },
 		{ "help", 0, NULL, 'h' }, {}
 	};
 	int c;
@@ -393,6 +424,8 @@ static void options(int argc, char **argv)
 		case 4: verify = true; break;
 		case 5: dump = optarg; break;
 		case 6: check = optarg; break;
+		case 8: known = optarg; break;
+		case 9: scribble = true; break;
 		case 'h': usage(0); break;
 		default: usage(EXIT_USAGE);
 		}
@@ -404,13 +437,21 @@ static void options(int argc, char **argv)
 
 static void prepare(void)
 {
+	struct stat st;
 	uint64_t bytes, i;
 
 	if (!seed)
 		must(getentropy(&seed, 4) == 0, "getentropy");
-	fd = open(device, (check ? O_RDONLY : O_RDWR) | O_DIRECT | O_CLOEXEC);
+	must(!stat(device, &st), device);
+	/* A file is read as any program does. */
+	fd = open(device, (check ? O_RDONLY : O_RDWR) | (S_ISBLK(st.st_mode) ? O_DIRECT : 0) | O_CLOEXEC);
 	must(fd >= 0, device);
-	must(!ioctl(fd, BLKSSZGET, &block) && !ioctl(fd, BLKGETSIZE64, &bytes), device);
+	if (S_ISBLK(st.st_mode)) {
+		must(!ioctl(fd, BLKSSZGET, &block) && !ioctl(fd, BLKGETSIZE64, &bytes), device);
+	} else {
+		block = 512;
+		bytes = st.st_size;
+	}
 	if (size && size < bytes)
 		bytes = size;
 	must(bytes >= block && max_kib * 1024 >= block, "too small");
@@ -425,26 +466,36 @@ static void prepare(void)
 
 int main(int argc, char **argv)
 {
-	pthread_t thread[64];
+	pthread_t thread[64], other[2];
 	uintptr_t i;
 
 	options(argc, argv);
 	prepare();
 	if (check) {
-		read_model();
+		read_model(check);
 		verify_all("compared with the file");
 		return 0;
 	}
+	if (known)
+		read_model(known);
 	printf("vdio: %s, %u threads, blocks of %u, seed %llu\n", device, threads, block,
 	       (unsigned long long)seed);
 	fflush(stdout);
 	signal(SIGTERM, on_signal);
 	clock_gettime(CLOCK_MONOTONIC, &end);
 	end.tv_sec += seconds;
+	if (scribble) {
+		must(!posix_memalign((void **)&junk, 4096, 65536), "memory");
+		must(!pthread_create(&other[0], NULL, scribbler, NULL) &&
+		     !pthread_create(&other[1], NULL, junk_reader, NULL), "thread");
+	}
 	for (i = 0; i < threads; i++)
 		must(!pthread_create(&thread[i], NULL, run, (void *)i), "thread");
 	for (i = 0; i < threads; i++)
 		pthread_join(thread[i], NULL);
+	atomic_store(&stop, true);
+	for (i = 0; i < 2 && scribble; i++)
+		pthread_join(other[i], NULL);
 	if (verify)
 		verify_all("at the end");
 	if (dump)

@@ -25,6 +25,10 @@
  * Reading gives a line per round: "ios ns" for each device, in the order of
  * the words.
  *
+ * The thread is the writer's own, as whoever submits bios is somebody's as a
+ * rule: the scheduler takes a wakeup by a kernel thread that is bound to a CPU
+ * for the last that it does, and puts the woken one on the same CPU.
+ *
  * Bios, their pages and slots are allocated before the first slice and used
  * again and again, so that each allocation while it runs is the device's.
  * Whoever submits many bios plugs, so the generator does with depth > 1.
@@ -34,10 +38,10 @@
 #include <linux/blkdev.h>
 #include <linux/completion.h>
 #include <linux/cpu.h>
+#include <linux/cpumask.h>
 #include <linux/debugfs.h>
 #include <linux/file.h>
 #include <linux/fs.h>
-#include <linux/kthread.h>
 #include <linux/ktime.h>
 #include <linux/llist.h>
 #include <linux/log2.h>
@@ -109,7 +113,6 @@ struct biogen_slot {
  * @status: first error of any bio
  * @free: slots that came back; filled from any context
  * @wait: the thread, when all slots are in flight
- * @done: the thread has ended
  * @results: of round r, device d: [r * nr_devs + d]
  */
 struct biogen {
@@ -128,7 +131,6 @@ struct biogen {
 	blk_status_t status;
 	struct llist_head free;
 	wait_queue_head_t wait;
-	struct completion done;
 	struct biogen_result *results;
 };
 
@@ -248,7 +250,7 @@ static bool biogen_over(struct biogen *g, u64 ios, u64 *look, u64 end)
 		return false;
 	*look = ios + biogen_clock(g);
 	cond_resched();
-	if (kthread_should_stop() || READ_ONCE(g->status))
+	if (signal_pending(current) || READ_ONCE(g->status))
 		return true;
 	return g->count ? ios >= g->count : ktime_get_ns() >= end;
 }
@@ -322,9 +324,8 @@ static void biogen_slice(struct biogen *g, struct biogen_dev *dev,
 	result->ns = ktime_get_ns() - start;
 }
 
-static int biogen_thread(void *data)
+static int biogen_rounds(struct biogen *g)
 {
-	struct biogen *g = data;
 	unsigned int round, i;
 
 	for (round = 0; round < g->rounds; round++) {
@@ -333,36 +334,35 @@ static int biogen_thread(void *data)
 			struct biogen_result *result;
 
 			result = &g->results[round * g->nr_devs + d];
-			if (kthread_should_stop() || READ_ONCE(g->status))
-				goto out;
 			if (g->devs[d].req)
 				biogen_cipher_slice(g, &g->devs[d], result);
 			else
 				biogen_slice(g, &g->devs[d], result);
+			if (signal_pending(current))
+				return -EINTR;
+			if (READ_ONCE(g->status))
+				return blk_status_to_errno(g->status);
 		}
 	}
-out:
-	complete(&g->done);
 	return 0;
 }
 
+/* On its CPU; where the thread may run otherwise is restored. */
 static int biogen_measure(struct biogen *g)
 {
-	struct task_struct *task;
+	cpumask_var_t cpus;
 	int r;
 
-	task = kthread_create_on_cpu(biogen_thread, g, g->cpu,
-				     "vdisk-biogen/%u");
-	if (IS_ERR(task))
-		return PTR_ERR(task);
-	get_task_struct(task);
-	wake_up_process(task);
-	r = wait_for_completion_interruptible(&g->done);
-	kthread_stop(task);
-	put_task_struct(task);
-	if (r)
-		return r;
-	return blk_status_to_errno(g->status);
+	if (!alloc_cpumask_var(&cpus, GFP_KERNEL))
+		return -ENOMEM;
+	cpumask_copy(cpus, current->cpus_ptr);
+	r = set_cpus_allowed_ptr(current, cpumask_of(g->cpu));
+	if (!r) {
+		r = biogen_rounds(g);
+		set_cpus_allowed_ptr(current, cpus);
+	}
+	free_cpumask_var(cpus);
+	return r;
 }
 
 /* Leaves the results. */
@@ -564,7 +564,6 @@ static struct biogen *biogen_create(char *words)
 	g->seed = 88172645463325252ULL;
 	init_llist_head(&g->free);
 	init_waitqueue_head(&g->wait);
-	init_completion(&g->done);
 
 	r = biogen_parse(g, words);
 	if (!r)
