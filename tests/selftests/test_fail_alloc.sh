@@ -8,7 +8,10 @@
 # shellcheck source=tests/selftests/crypt.sh
 . "$selftests/crypt.sh"
 
-need CONFIG_FAILSLAB CONFIG_FAIL_PAGE_ALLOC CONFIG_FAULT_INJECTION_STACKTRACE_FILTER CONFIG_KEYS
+# shellcheck source=tests/selftests/faults.sh
+. "$selftests/faults.sh"
+
+need CONFIG_KEYS
 load_vdisk
 key k 64
 crypt="crypt cipher:aes-xts-plain64 key:$KEY"
@@ -17,20 +20,7 @@ null_disk 8 512 discard=1
 scratch
 echo clear >/sys/kernel/debug/kmemleak 2>/dev/null
 
-# Only what is called from the module's text may fail. There is no report for each: its trace would look like a warning.
-mapfile -t range < <(awk '$4 == "[dm_vdisk]" && tolower($2) == "t" { print $1 }' /proc/kallsyms | sort | sed -n '1p;$p')
-end=$(printf '0x%x' "$((0x${range[1]} + 4096))")
-for injector in failslab fail_page_alloc; do
-	cd "/sys/kernel/debug/$injector" || exit
-	echo "0x${range[0]}" >require-start
-	echo "$end" >require-end
-	echo 0 >verbose
-	echo N >ignore-gfp-wait
-	[[ ! -e min-order ]] || echo 0 >min-order
-	[[ ! -e ignore-gfp-highmem ]] || echo N >ignore-gfp-highmem
-done
-cd / || exit
-undo=('echo 0 >/sys/kernel/debug/failslab/probability' 'echo 0 >/sys/kernel/debug/fail_page_alloc/probability')
+filter_module
 
 for stack in "block ${disks[0]} label:x" "striped chunk:8 $(children 2)" "ram name:$VD max:800" \
 	"test mode:work up piece:8 ( concat ( striped chunk:8 $(children 2 len:400) ) ( ram label:z ) )" \
@@ -88,14 +78,5 @@ inject 0
 verified 'ram with memory again' -n 300 -d 4 -z 4 --verify "/dev/mapper/${VD}r"
 gone a c r "$scratch"
 run_ok 'nothing holds the module' rmmod dm_vdisk
-
-if [[ -w /sys/kernel/debug/kmemleak ]]; then
-	# Only what is some seconds old is looked at, and only the second scan reports.
-	sleep 6
-	echo scan >/sys/kernel/debug/kmemleak
-	echo scan >/sys/kernel/debug/kmemleak
-	is "$(grep -A 12 unreferenced /sys/kernel/debug/kmemleak | grep -E 'vdisk|dm_')" '' 'nothing leaked'
-else
-	skip 'nothing leaked' CONFIG_DEBUG_KMEMLEAK
-fi
+nothing_leaked
 done_testing
