@@ -39,6 +39,15 @@ refused "concat/0/block: length 100: $unit" "concat ( block $a len:100 ) ( block
 refused 'test: has 16384 sectors, 16392 are asked of it' "test ( block $a )" 16392
 refused "test: piece: $unit" "test piece:4 ( block $b )"
 
+# A zoned device has other rules for writes
+if has_config CONFIG_BLK_DEV_ZONED; then
+	null_disk 16 512 zoned=1 zone_size=4
+	is "$(cat "/sys/block/${DISK##*/}/queue/zoned")" host-managed 'a zoned device'
+	refused 'block: device: zoned devices cannot be used' "block $DISK"
+	refused 'striped/1/block: device: zoned devices cannot be used' "striped chunk:8 ( block $a ) ( block $DISK )"
+else
+	skip 'a zoned device' CONFIG_BLK_DEV_ZONED
+fi
 refusals
 
 # Less than there is, and what fits exactly
