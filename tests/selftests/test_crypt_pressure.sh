@@ -1,5 +1,6 @@
 #!/bin/bash
 # Memory can be had back by writing through crypt: swap on it, and files that are dirtied faster than they are written.
+# check: 6.1 6.12
 # vm: --mem 1G --nvme 768M
 # timeout: 900
 # shellcheck source=tests/selftests/common.sh

@@ -1,6 +1,7 @@
 #!/bin/bash
 # delay changes no byte, wherever it stands in a stack, and under suspend, reload and changes of its latencies; dm-delay reads
 # what it wrote, and the reverse.
+# check: 6.12
 # timeout: 600
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"

@@ -3,6 +3,7 @@
 # the file.
 # timeout: 400
 # kernels: 6.12 7.3
+# check: 6.12
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 # shellcheck source=tests/selftests/file.sh

@@ -1,6 +1,7 @@
 #!/bin/bash
 # Memory can be had back by writing through file: a swap file on a file system on a file, and swap on the disk itself, in a cgroup
 # that is too small.
+# check: 6.1 6.12
 # vm: --mem 1G --nvme 768M
 # timeout: 600
 # shellcheck source=tests/selftests/common.sh

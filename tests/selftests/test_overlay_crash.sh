@@ -3,6 +3,7 @@
 # lost, nothing is mixed or foreign, no leaf is damaged. See crashcut.c.
 # timeout: 400
 # kernels: 6.12 7.3
+# check: 6.12
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 

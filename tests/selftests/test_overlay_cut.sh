@@ -3,6 +3,7 @@
 # is clean. So is what was written with FUA, to blocks that the store did not have.
 # timeout: 400
 # kernels: 6.12 7.3
+# check: 6.12
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 # shellcheck source=tests/selftests/file.sh
