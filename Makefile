@@ -32,7 +32,8 @@ demo bench soak:
 help:
 	@echo 'make [KDIR=DIR]                 build the modules for the running kernel, or the one built in DIR'
 	@echo 'make modules_install [KDIR=DIR] install them'
-	@echo 'make tools                      build the tool `vdisk` into build/ (needs libjson-c-dev, libblkid-dev, uuid-dev)'
+	@echo 'make tools                      build the tool `vdisk` into build/ (needs libjson-c-dev, libblkid-dev, uuid-dev,'
+	@echo '                                libcryptsetup-dev, libkeyutils-dev)'
 	@echo 'make tools_install              install it and its manual page'
 	@echo 'make clean [KDIR=DIR]           remove what was built here'
 	@echo 'make check                      run all tests (tests/run --help: some of them)'

@@ -69,6 +69,18 @@ luks2() {
 	keyctl padd logon "cryptsetup:$uuid-d0" @u <"$TMP/key-volume" >"$TMP/serial-volume"
 	KEY=":$(($2 / 8)):logon:cryptsetup:$uuid-d0"
 
+	# The tool reads all that, and has the key under a name of its own
+	is "$(vdisk luks --no-key "$DISK")" \
+		"crypt cipher:aes-xts-plain64 key::$(($2 / 8)):logon:vdisk:luks-$uuid iv_offset:0 sector_size:$1 ( block $DISK start:$((offset / 512)) )" \
+		"$name: vdisk luks"
+	is "$(vdisk luks --key-file <(echo wrong) "$DISK" 2>&1)" "vdisk: $DISK: no key slot opens with this passphrase" "$name: another passphrase"
+	stack=$(vdisk luks --key-file "$file" "$DISK")
+	run_ok "$name: its key is there" keyctl search @u logon "vdisk:luks-$uuid"
+	vd v "$(($(sectors "$DISK") - offset / 512))" "$stack"
+	is "$(blkid -p -o value -s TYPE "/dev/mapper/${VD}v")" ext4 "$name: the payload is there"
+	gone v
+	keyctl purge logon "vdisk:luks-$uuid" >/dev/null
+
 	crypt_vd v "$(($(sectors "$DISK") - offset / 512))" "block $DISK start:$((offset / 512))" 0 "sector_size:$1"
 	run_ok "$name: mount through vdisk" mount "/dev/mapper/${VD}v" "$mnt"
 	is "$(cd "$mnt" && find . -type f -exec sha256sum {} + | sort | diff - "$TMP/sums")" '' "$name: the same files"
@@ -87,7 +99,11 @@ luks2() {
 	unlink_key volume
 }
 
+is "$(vdisk luks --no-key "$DISK" 2>&1)" "vdisk: $DISK: no LUKS container (cryptsetup luksDump may tell more)" 'no LUKS container'
 modprobe ext4
 luks2 512 256
 luks2 4096 512
+cryptsetup luksFormat -q --type luks2 --pbkdf pbkdf2 --pbkdf-force-iterations 1000 --cipher serpent-xts-plain64 --key-file "$TMP/pass" "$DISK"
+is "$(vdisk luks --no-key "$DISK" 2>&1)" \
+	"vdisk: $DISK: is encrypted with serpent-xts-plain64; crypt knows aes-xts-plain64 only: use cryptsetup open" 'another cipher'
 done_testing

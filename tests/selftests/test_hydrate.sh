@@ -99,18 +99,21 @@ told 'hydrate: the store has failed' hydrate start
 verified 'it is done without' --check-file "$TMP/base" "$a"
 gone a s
 
-# A write that holds the only leaf for a while: it is waited for
+# A write that holds the only leaf, until the store goes on
 node=overlay
-vd a 64 "overlay volatile copy_on_read fill:8 read_ahead:0 ( delay write:2s ( ram ) ) ( block $base )"
+dm s "0 $len linear $store 0"
+vd a 64 "overlay volatile copy_on_read fill:8 read_ahead:0 ( block /dev/mapper/${VD}s ) ( block $base )"
+dmsetup suspend --noflush "${VD}s"
 put "$a" w 512 &
-wait_for 20 sh -c "dmsetup status ${VD}a | grep -q 'held=1'"
+wait_for 20 sh -c "dmsetup status ${VD}a | grep -q 'leaves=1'"
 hydrate start
-sleep 0.5
+wait_for 20 sh -c "[ \$(dmsetup status ${VD}a | grep -o 'dropped=[0-9]*' | cut -d = -f 2) -ge 16 ]"
 is "$(counter a overlay 1 hydrate)" on 'a write is under way: it goes on'
+dmsetup resume "${VD}s"
 wait_for 60 is_now 'done'
 is "$(counter a overlay 1 data hydrate)" '64 done' 'and comes to its end'
 wait
-gone a
+gone a s
 
 # While the guest writes, reads and discards; then the base goes, under load
 mkstore format "$store" --len $len --max-len 12000

@@ -10,7 +10,7 @@
 #include "vdisk.h"
 
 static const struct vdisk_command *const commands[] = {
-	&vdisk_format, &vdisk_check, &vdisk_repair, &vdisk_dump, &vdisk_map,
+	&vdisk_format, &vdisk_check, &vdisk_repair, &vdisk_dump, &vdisk_map, &vdisk_luks,
 };
 
 #define NR_COMMANDS (sizeof(commands) / sizeof(commands[0]))
@@ -125,7 +125,7 @@ int main(int argc, char **argv)
 	}
 	args.command = find(argv[1]);
 	if (!args.command) {
-		vdisk_fail("'%s' is no command; there are format, check, repair, dump, map (see vdisk --help)", argv[1]);
+		vdisk_fail("'%s' is no command; there are format, check, repair, dump, map, luks (see vdisk --help)", argv[1]);
 		return VDISK_FAILED;
 	}
 	status = parse(&args, argc - 1, argv + 1);

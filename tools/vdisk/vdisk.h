@@ -4,6 +4,7 @@
  *
  *	vdisk.c		the command table, --help, options
  *	format.c, check.c (and repair), dump.c, map.c: the commands
+ *	luks.c		what a LUKS container needs of a crypt node
  *	store.c		a store's I/O, offline
  *	vdisk-store.c	its format, the kernel's own file
  *	util.c		options, sizes, texts, errors, progress
@@ -54,8 +55,8 @@ struct vdisk_args {
 	bool json;
 };
 
-/* format.c, check.c, dump.c, map.c */
-extern const struct vdisk_command vdisk_format, vdisk_check, vdisk_repair, vdisk_dump, vdisk_map;
+/* format.c, check.c, dump.c, map.c, luks.c */
+extern const struct vdisk_command vdisk_format, vdisk_check, vdisk_repair, vdisk_dump, vdisk_map, vdisk_luks;
 
 /* util.c */
 const char *vdisk_option(const struct vdisk_args *args, const char *name);
