@@ -17,6 +17,8 @@ BEGIN {
 	CMPS = split("V1/L1 V5/L1 V5/L5 VS/S", cmps, " ")
 	CRYPT_NAMES = split("B C CN VC", crypt_names, " ")
 	CRYPT_CMPS = split("VC/C VC/CN VC/B", crypt_cmps, " ")
+	PR_NAMES = split("W P", pr_names, " ")
+	PR_CMPS = split("P/W", pr_cmps, " ")
 	MIN_PAIRS = 9
 	MAX_SPREAD = 0.05
 }
@@ -36,9 +38,13 @@ function crypt_bar_of(what, queue, row,    new) {
 
 function is_crypt(queue) { return queue ~ /^(real|free)/ }
 
+function is_pr(queue) { return queue ~ /^pr/ }
+
 function bar_of(what, source, queue, row) {
 	if (is_crypt(queue))
 		return crypt_bar_of(what, queue, row)
+	if (what == "P/W")
+		return 0.99
 	if (what == "V1/L1")
 		return 0.97
 	if (what == "V5/L1")
@@ -95,14 +101,16 @@ function iops(key, name,    round, n, a) {
 
 function off(x) { return x > 1 ? x - 1 : 1 - x }
 
-# choose(CRYPT): which columns a table has: name[], cmp[].
-function choose(crypt,    j) {
-	nr_names = crypt ? CRYPT_NAMES : NAMES
+# choose(QUEUE): which columns a table has: name[], cmp[].
+function choose(queue,    crypt, pr, j) {
+	crypt = is_crypt(queue)
+	pr = is_pr(queue)
+	nr_names = crypt ? CRYPT_NAMES : pr ? PR_NAMES : NAMES
 	for (j = 1; j <= nr_names; j++)
-		name[j] = crypt ? crypt_names[j] : names[j]
-	nr_cmps = crypt ? CRYPT_CMPS : CMPS
+		name[j] = crypt ? crypt_names[j] : pr ? pr_names[j] : names[j]
+	nr_cmps = crypt ? CRYPT_CMPS : pr ? PR_CMPS : CMPS
 	for (j = 1; j <= nr_cmps; j++)
-		cmp[j] = crypt ? crypt_cmps[j] : cmps[j]
+		cmp[j] = crypt ? crypt_cmps[j] : pr ? pr_cmps[j] : cmps[j]
 }
 
 # compare(KEY, CMP): sets the globals that a cell and the JSON show; false if there is nothing to compare.
@@ -191,7 +199,8 @@ END {
 		print "not measured: " info["missing"]
 	print "\nraw: null_blk; L1: dm-linear; L5: a chain of five; V1: vdisk block; V5: vdisk, five nodes deep; S: dm-stripe over two;"
 	print "VS: vdisk striped. Of crypt, with sectors of 512 or 4096 bytes, and the real cipher or one that is free: C: dm-crypt as"
-	print "cryptsetup sets it up; CN: without its queues; VC: vdisk crypt; B: the bare cipher, of one processor."
+	print "cryptsetup sets it up; CN: without its queues; VC: vdisk crypt; B: the bare cipher, of one processor. Of pr,"
+	print "with 1 or 100 registrants: W: a stack without it; P: with it."
 	print "Thousands of IOPS, then ratios, each with the peer's spread against itself and the verdict."
 	for (i = 1; i <= nr_keys; i++) {
 		key = keys[i]
@@ -199,7 +208,7 @@ END {
 		group = group queue[key] (is_crypt(queue[key]) ? " crypt" : " null_blk")
 		# A bar may change from row to row.
 		if (group != last_group || is_crypt(queue[key])) {
-			choose(is_crypt(queue[key]))
+			choose(queue[key])
 			bars = ""
 			for (j = 1; j <= nr_cmps; j++) {
 				bar = bar_of(cmp[j], source[key], queue[key], row[key])

@@ -72,6 +72,22 @@ crypt_stacks() {
 	dm "$p-VC" "vdisk crypt cipher:aes-xts-plain64 key:$KEY sector_size:$3 ( block $disk )"
 }
 
+# pr_stacks PREFIX NR STACK: a stack without pr (W), and with it (P), when its domain has so many registrants. Those without a
+# device stay as long as P is there.
+pr_stacks() {
+	local p=$1 nr=$2 stack=$3 i
+	dm "$p-W" "vdisk $stack"
+	dm "$p-P" "vdisk pr domain:$p nexus:0 ( $stack )"
+	dm "$p-Wb" "vdisk $stack"
+	dmsetup message "$VD$p-P" 0 pr register 0 1
+	dmsetup message "$VD$p-P" 0 pr reserve 1 write-exclusive-reg-only
+	for ((i = 1; i < nr; i++)); do
+		dm "$p-R" "vdisk pr domain:$p nexus:$i ( zero )"
+		dmsetup message "$VD$p-R" 0 pr register 0 1
+		dmsetup remove "$VD$p-R"
+	done
+}
+
 # device PREFIX FIRST NAME: what the generator calls one of them, or the null disk itself (raw), or a cipher of PREFIX's
 # sector size (B)
 device() {
