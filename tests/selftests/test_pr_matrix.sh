@@ -68,4 +68,30 @@ is "$(prcheck 2 h "$a" s "$b" s "$c")" ok 'it comes back to what it held'
 gone a b c
 vd a "$n" "pr domain:d nexus:a ( block $DISK )"
 is "$(prcheck 0 s "$a")" ok 'a domain goes with its last table'
+
+# What is not cut goes straight to a device, what is cut does not. Each bio that was let in is counted out: or else
+# preempt-and-abort would wait for it for ever.
+vd b "$n" "pr domain:d nexus:b ( block $DISK )"
+counted() {
+	is "$(pr a register-ignore 0xa) $(pr b register-ignore 0xb)" 'ok ok' "$1: register"
+	run_ok "$1: all are counted out" timeout 60 dmsetup message "${VD}b" 0 pr preempt-abort 0xb 0xa write-exclusive
+	is "$(pr b clear 0xb)" ok "$1: clear"
+}
+half=$((n / 2))
+for stack in "concat ( striped chunk:8 ( block $DISK len:$half ) ( block $DISK start:$half ) )" \
+	"delay ( striped chunk:8 ( block $DISK len:$half ) ( block $DISK start:$half ) )"; do
+	reload a "0 $n vdisk pr domain:d nexus:a ( $stack )"
+	verified "${stack%% *}: a stripe" -n 400 -m 64 -z 4 -f 2 --verify "$a"
+	counted "${stack%% *}"
+done
+dm err "0 $n error"
+reload a "0 $n vdisk pr domain:d nexus:a ( block /dev/mapper/${VD}err )"
+is "$(error dd if="$a" of=/dev/null bs=4k count=1 iflag=direct)" 'Input/output error' 'an error below'
+is "$(counter a block 1 errors) $(counter a pr 1 conflicts)" '1 0' 'is counted'
+counted 'an error below'
+is "$(pr b register 0 0xb; pr b reserve 0xb 2)" $'ok\nok' 'a is shut out'
+is "$(dd if="$a" bs=4k count=1 iflag=direct 2>&1 | grep -o 'Invalid exchange')" 'Invalid exchange' 'a conflict comes before an error below'
+is "$(counter a block 1 errors) $(counter a pr 1 conflicts)" '1 1' 'and is counted'
+gone a b err
+run_ok 'nothing holds the module' rmmod dm_vdisk
 done_testing

@@ -397,9 +397,33 @@ static bool vdisk_up(struct vdisk_io *io, blk_status_t *status)
 		io->at = n->parent;
 		if (unlikely(*status) && n->count)
 			vdisk_count_error(n, io->bio, *status);
-		if (n->ops->end && n->ops->end(n, io, status) == VDISK_KEPT)
+		if (n->ops->end && INDIRECT_CALL_1(n->ops->end, vdisk_pr_end,
+						   n, io, status) == VDISK_KEPT)
 			return false;
 	}
+	return true;
+}
+
+/* Does the root, a pr, let a bio in? Then it is counted until it ends. */
+static __always_inline bool vdisk_enter(struct vdisk_stack *s,
+					struct vdisk_io *io,
+					const struct bio *bio)
+{
+	u64 word;
+
+	/*
+	 * Pairs with synchronize_rcu(): a word that is seen is counted. Of the
+	 * read sections this one costs least.
+	 */
+	rcu_read_lock_sched();
+	word = READ_ONCE(s->gate->word);
+	if (unlikely(word & BIT_ULL((__force unsigned int)bio_op(bio)))) {
+		rcu_read_unlock_sched();
+		return false;
+	}
+	io->in = s->gate->ios + !!(word & VDISK_GATE_EPOCH);
+	this_cpu_inc(*io->in);
+	rcu_read_unlock_sched();
 	return true;
 }
 
@@ -407,6 +431,7 @@ static noinline int vdisk_map_io(struct vdisk_stack *s, struct bio *bio,
 				 struct vdisk_run run)
 {
 	struct vdisk_io *io = dm_per_bio_data(bio, s->io_size);
+	struct vdisk_node *n = s->nodes[0];
 
 	io->at = NULL;
 	io->stop = NULL;
@@ -425,7 +450,35 @@ static noinline int vdisk_map_io(struct vdisk_stack *s, struct bio *bio,
 	} else if (!vdisk_is_range(bio)) {
 		return vdisk_answer(bio, BLK_STS_NOTSUPP);
 	}
-	return vdisk_down(io, s->nodes[0], NULL, run);
+	/* The map() of a pr is for who is not let in. */
+	if (s->gate && likely(vdisk_enter(s, io, bio)))
+		n = n->children[0];
+	return vdisk_down(io, n, NULL, run);
+}
+
+/*
+ * As vdisk_map_data(), below a gate. What is to be cut or refused takes the long
+ * way.
+ */
+static int vdisk_map_direct(struct vdisk_stack *s, struct bio *bio,
+			    struct vdisk_run *run)
+{
+	struct vdisk_io *io = dm_per_bio_data(bio, s->io_size);
+	struct vdisk_node *n = s->nodes[0]->children[0];
+	unsigned int dir = bio_data_dir(bio);
+
+	while (n->route)
+		n = vdisk_route(n, run);
+	if (unlikely(run->nr < bio_sectors(bio) || !vdisk_enter(s, io, bio))) {
+		run->sector = dm_target_offset(s->ti, bio->bi_iter.bi_sector);
+		run->nr = bio_sectors(bio);
+		return vdisk_map_io(s, bio, *run);
+	}
+	io->at = n;
+	this_cpu_inc(n->count->ios[dir]);
+	this_cpu_add(n->count->sectors[dir], run->nr);
+	vdisk_set_leaf(n, bio, run->sector);
+	return DM_MAPIO_REMAPPED;
 }
 
 /**
@@ -445,11 +498,28 @@ int vdisk_map(struct dm_target *ti, struct bio *bio)
 		.nr = bio_sectors(bio),
 	};
 
-	if (unlikely(!s->remaps))
+	if (unlikely(!s->remaps)) {
+		if (s->direct && vdisk_is_data(bio) && run.nr)
+			return vdisk_map_direct(s, bio, &run);
 		return vdisk_map_io(s, bio, run);
+	}
 	if (unlikely(!vdisk_is_data(bio) || !run.nr))
 		return vdisk_map_other(s, bio, &run);
 	return vdisk_map_data(s, bio, &run);
+}
+
+/* The way up from a leaf, or from a node that multiplied, to the gate. */
+static void vdisk_end_direct(struct vdisk_stack *s, struct bio *bio,
+			     blk_status_t status)
+{
+	struct vdisk_io *io = dm_per_bio_data(bio, s->io_size);
+	struct vdisk_node *n = io->at;
+
+	if (unlikely(!n))
+		return;	/* it was refused */
+	if (unlikely(status) && n->count)
+		vdisk_count_error(n, bio, status);
+	this_cpu_dec(*io->in);
 }
 
 /**
@@ -475,6 +545,10 @@ int vdisk_end_io(struct dm_target *ti, struct bio *bio, blk_status_t *status)
 			if ((*at)->count)
 				vdisk_count_error(*at, bio, *status);
 		}
+		return DM_ENDIO_DONE;
+	}
+	if (s->direct) {
+		vdisk_end_direct(s, bio, *status);
 		return DM_ENDIO_DONE;
 	}
 	return vdisk_up(dm_per_bio_data(bio, s->io_size), status) ?

@@ -6,8 +6,8 @@
  * reservation; each is one I_T nexus of it. dm core hands reservation calls to
  * the face of the stack; messages do all of that too, and what calls cannot say.
  *
- * A nexus has one word that says what its bios may not do. map() reads it once
- * and takes no lock; a command writes the words of all nexuses before it
+ * A nexus has one word that says what its bios may not do. It is read once for a
+ * bio, without a lock; a command writes the words of all nexuses before it
  * returns. One bit of it is the epoch in which the bio is counted while it is
  * below: preempt-and-abort turns the epoch of its victims over together with
  * what they may do, so that it can wait for all that was let in before, and for
@@ -28,9 +28,6 @@
 
 #define DM_MSG_PREFIX "vdisk pr"
 
-/* Of a nexus' word; the others are by REQ_OP, set if it is refused. */
-#define VDISK_PR_EPOCH	BIT_ULL(63)
-
 /**
  * struct vdisk_pr_count - a nexus' counters, per CPU
  * @ios: bios below, by epoch; only the sums over all CPUs mean something
@@ -43,7 +40,7 @@ struct vdisk_pr_count {
 
 /**
  * struct vdisk_pr_nexus - an I_T nexus
- * @word: what is refused, and the epoch; written under the domain's lock
+ * @gate: what is refused; written under the domain's lock
  * @count: NULL if no table ever was this nexus
  * @domain: the domain
  * @name: of the nexus
@@ -60,7 +57,7 @@ struct vdisk_pr_count {
  * Lives while it is registered or a table is it.
  */
 struct vdisk_pr_nexus {
-	u64 word;
+	struct vdisk_gate gate;
 	struct vdisk_pr_count __percpu *count;
 	struct vdisk_pr_domain *domain;
 	char name[VDISK_NAME_MAX + 1];
@@ -203,7 +200,7 @@ static void vdisk_pr_add(struct vdisk_pr_domain *d, unsigned int i,
 {
 	d->nexus[i] = nx;
 	d->now.nexus[i] = nx->name;
-	nx->word = ~vdisk_pr_allowed(&d->now.state, i) & ~VDISK_PR_EPOCH;
+	nx->gate.word = ~vdisk_pr_allowed(&d->now.state, i) & ~VDISK_GATE_EPOCH;
 }
 
 /* Forget nexuses that nobody has any more. */
@@ -239,11 +236,11 @@ static void vdisk_pr_publish(struct vdisk_pr_domain *d,
 
 		if (!nx)
 			continue;
-		epoch = nx->word & VDISK_PR_EPOCH;
+		epoch = nx->gate.word & VDISK_GATE_EPOCH;
 		if (turn_over && test_bit(i, turn_over))
-			epoch ^= VDISK_PR_EPOCH;
-		WRITE_ONCE(nx->word, epoch |
-			   (~vdisk_pr_allowed(&d->now.state, i) & ~VDISK_PR_EPOCH));
+			epoch ^= VDISK_GATE_EPOCH;
+		WRITE_ONCE(nx->gate.word, epoch |
+			   (~vdisk_pr_allowed(&d->now.state, i) & ~VDISK_GATE_EPOCH));
 	}
 }
 
@@ -336,14 +333,13 @@ static bool vdisk_pr_is_old(struct vdisk_io *io)
 {
 	struct vdisk_node *root = io->stack->nodes[0];
 	struct vdisk_pr_nexus *nx = root->priv;
-	unsigned int *epoch;
 
 	io = vdisk_io_origin(io);
 	/* What a node below does for itself is nobody's. */
 	if (!io->owner)
 		return false;
-	epoch = vdisk_state(root, io);
-	return *epoch != !!(READ_ONCE(nx->word) & VDISK_PR_EPOCH);
+	return io->in != nx->gate.ios +
+			 !!(READ_ONCE(nx->gate.word) & VDISK_GATE_EPOCH);
 }
 
 /* End what nodes hold back of a victim's bios; the lock keeps its table live. */
@@ -375,7 +371,7 @@ static int vdisk_pr_drain(struct vdisk_pr_domain *d, const unsigned long *victim
 	synchronize_rcu();
 	for_each_set_bit(i, victims, VDISK_PR_MAX) {
 		struct vdisk_pr_nexus *nx = d->nexus[i];
-		unsigned int old = !(READ_ONCE(nx->word) & VDISK_PR_EPOCH);
+		unsigned int old = !(READ_ONCE(nx->gate.word) & VDISK_GATE_EPOCH);
 
 		while (nx->count && vdisk_pr_busy(nx, old)) {
 			if (fatal_signal_pending(current))
@@ -862,6 +858,7 @@ static int vdisk_pr_join_nexus(struct vdisk_node *n, struct vdisk_pr_domain *d,
 				  name);
 	if (!nx->count)
 		swap(nx->count, (*new)->count);
+	nx->gate.ios = nx->count->ios;
 	nx->md = md;
 	nx->tables++;
 	n->priv = nx;
@@ -964,43 +961,51 @@ static struct vdisk_node *vdisk_pr_route(struct vdisk_node *n,
 	return n->children[0];
 }
 
+/**
+ * vdisk_pr_gate - whom a pr lets in
+ * @n: the pr
+ *
+ * Context: Any context.
+ * Return: its gate.
+ */
+struct vdisk_gate *vdisk_pr_gate(const struct vdisk_node *n)
+{
+	struct vdisk_pr_nexus *nx = n->priv;
+
+	return &nx->gate;
+}
+
 static void vdisk_pr_refuse(struct vdisk_io *io)
 {
 	vdisk_end(io, io->at, BLK_STS_RESV_CONFLICT);
 }
 
 /*
- * What is refused ends on the worker: of a bio that ended before its submission
+ * Not let in. It ends on the worker: of a bio that ended before its submission
  * returned, LIO (target_core_iblock.c) would not look at the status.
  */
 static enum vdisk_map vdisk_pr_map(struct vdisk_node *n, struct vdisk_io *io)
 {
-	unsigned int *epoch = vdisk_state(n, io);
 	struct vdisk_pr_nexus *nx = n->priv;
-	u64 word;
 
-	/* Pairs with synchronize_rcu(): a word that is seen is counted. */
-	rcu_read_lock();
-	word = READ_ONCE(nx->word);
-	if (unlikely(word & BIT_ULL((__force unsigned int)bio_op(io->bio)))) {
-		rcu_read_unlock();
-		this_cpu_inc(nx->count->conflicts);
-		vdisk_defer(io, vdisk_pr_refuse);
-		return VDISK_TAKEN;
-	}
-	*epoch = !!(word & VDISK_PR_EPOCH);
-	this_cpu_inc(nx->count->ios[*epoch]);
-	rcu_read_unlock();
-	return VDISK_DOWN;
+	this_cpu_inc(nx->count->conflicts);
+	vdisk_defer(io, vdisk_pr_refuse);
+	return VDISK_TAKEN;
 }
 
-static enum vdisk_end vdisk_pr_end(struct vdisk_node *n, struct vdisk_io *io,
-				   blk_status_t *status)
+/**
+ * vdisk_pr_end - end() of a pr
+ * @n: the pr
+ * @io: the io
+ * @status: left alone
+ *
+ * Context: Any context.
+ * Return: VDISK_UP.
+ */
+enum vdisk_end vdisk_pr_end(struct vdisk_node *n, struct vdisk_io *io,
+			    blk_status_t *status)
 {
-	unsigned int *epoch = vdisk_state(n, io);
-	struct vdisk_pr_nexus *nx = n->priv;
-
-	this_cpu_dec(nx->count->ios[*epoch]);
+	this_cpu_dec(*io->in);
 	return VDISK_UP;
 }
 
@@ -1183,6 +1188,5 @@ const struct vdisk_ops vdisk_pr_ops = {
 	.postsuspend = vdisk_pr_postsuspend,
 	.status = vdisk_pr_status,
 	.message = vdisk_pr_message,
-	.io_size = sizeof(unsigned int),
 	.works = true,
 };

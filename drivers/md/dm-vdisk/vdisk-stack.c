@@ -301,6 +301,20 @@ static int vdisk_find_leaves(struct vdisk_stack *s)
 	return 0;
 }
 
+static void vdisk_find_gate(struct vdisk_stack *s)
+{
+	struct vdisk_node *root = s->nodes[0];
+	unsigned int i;
+
+	if (root->ops != &vdisk_pr_ops)
+		return;
+	s->gate = vdisk_pr_gate(root);
+	s->direct = true;
+	for (i = 1; i < s->nr_nodes; i++)
+		s->direct &= !vdisk_is_below(s->nodes[i], root->children[0]) ||
+			     s->nodes[i]->ops->remaps;
+}
+
 /* Of the node alone; see vdisk_stack.whole. */
 static sector_t vdisk_whole(const struct vdisk_node *n)
 {
@@ -441,6 +455,7 @@ int vdisk_stack_ctr(struct dm_target *ti, unsigned int argc, char **argv,
 			     s->nodes[i]->nr_children > 1;
 	}
 	s->copies &= s->remaps;
+	vdisk_find_gate(s);
 	r = vdisk_find_leaves(s);
 	if (r)
 		goto bad;

@@ -255,11 +255,26 @@ struct vdisk_node {
 	struct vdisk_val val[VDISK_MAX_ARGS];
 };
 
+#define VDISK_GATE_EPOCH	BIT_ULL(63)
+
+/**
+ * struct vdisk_gate - whom a pr lets in
+ * @word: a bit for each REQ_OP that it refuses, and VDISK_GATE_EPOCH
+ * @ios: per CPU: bios that were let in and have not ended, by epoch
+ *
+ * The engine is the reader: it asks for each bio.
+ */
+struct vdisk_gate {
+	u64 word;
+	unsigned long __percpu *ios;
+};
+
 /**
  * struct vdisk_stack - the tree of one table line
  * @ti: the target
  * @disk: of the mapped device
  * @remaps: bios are only remapped: one loop, no struct vdisk_io
+ * @direct: there is a @gate, and below it bios are only remapped
  * @copies: dm core sends a range op once for each leaf
  * @drop_volatile: the line allows to lose what the live table has in memory
  * @whole: data up to so many sectors passes in one piece, wherever it begins
@@ -274,6 +289,7 @@ struct vdisk_node {
  * @unbound: for what must be prompt and may take long, so not tied to a CPU,
  *	where other work would wait for it; NULL unless a node needs it
  * @files: for what enters a file system; NULL unless a node needs it
+ * @gate: of the root, if that is a pr
  * @face: the private disk that stands for a stack that does not only remap
  * @watch: looks at the sizes of the leaves
  * @message_lock: one message at a time; guards @error once the stack is built
@@ -285,6 +301,7 @@ struct vdisk_stack {
 	struct dm_target *ti;
 	struct gendisk *disk;
 	bool remaps;
+	bool direct;
 	bool copies;
 	bool drop_volatile;
 	sector_t whole;
@@ -297,6 +314,7 @@ struct vdisk_stack {
 	struct workqueue_struct *wq;
 	struct workqueue_struct *unbound;
 	struct workqueue_struct *files;
+	struct vdisk_gate *gate;
 	struct dm_dev *face;
 	struct delayed_work watch;
 	struct mutex message_lock;	/* guards @error once built */
@@ -314,6 +332,7 @@ struct vdisk_stack {
  * @pool: where it is from; NULL for dm's clone
  * @done: own bios: called last, any context; frees it with vdisk_io_free()
  * @owner: the io it works for: itself if it is dm's clone, NULL if for none
+ * @in: dm's clone: where the gate counts it
  * @priv: own bios that work for none: their maker's
  * @fn: what the worker runs
  * @work: the worker's
@@ -328,6 +347,7 @@ struct vdisk_io {
 	struct bio *bio;
 	struct vdisk_pool *pool;
 	struct vdisk_io *owner;
+	unsigned long __percpu *in;
 	void *priv;
 	void (*done)(struct vdisk_io *io, blk_status_t status);
 	void (*fn)(struct vdisk_io *io);
@@ -466,6 +486,11 @@ const char *vdisk_vhd1_check(const u8 *footer, unsigned int footer_len,
 
 /* vdisk-pr.c: called by dm core with the face of a stack whose root is a pr */
 extern const struct pr_ops vdisk_pr_face_ops;
+
+/* vdisk-pr.c: of use to the engine */
+struct vdisk_gate *vdisk_pr_gate(const struct vdisk_node *n);
+enum vdisk_end vdisk_pr_end(struct vdisk_node *n, struct vdisk_io *io,
+			    blk_status_t *status);
 
 /* vdisk-crypt.c, vdisk-delay.c: what their tests look at */
 void vdisk_crypt_iv(u8 *iv, sector_t sector, unsigned int shift);
