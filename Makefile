@@ -15,8 +15,15 @@ tools:
 tools_install:
 	$(MAKE) -C tools/vdisk install
 
+fetchd:
+	$(MAKE) -C tools/fetchd
+
+fetchd_install:
+	$(MAKE) -C tools/fetchd install
+
 clean:
 	$(MAKE) -C tools/vdisk clean
+	$(MAKE) -C tools/fetchd clean
 	$(MAKE) -C $(KDIR) M=$(CURDIR) clean
 
 check:
@@ -35,6 +42,8 @@ help:
 	@echo 'make tools                      build the tool `vdisk` into build/ (needs libjson-c-dev, libblkid-dev, uuid-dev,'
 	@echo '                                libcryptsetup-dev, libkeyutils-dev)'
 	@echo 'make tools_install              install it and its manual page'
+	@echo 'make fetchd                     build `vdisk-fetchd` into build/ (needs libcurl4-openssl-dev, libsystemd-dev, libjson-c-dev)'
+	@echo 'make fetchd_install             install it, its manual page and its unit'
 	@echo 'make clean [KDIR=DIR]           remove what was built here'
 	@echo 'make check                      run all tests (tests/run --help: some of them)'
 	@echo 'make lint                       check the style of the sources'
@@ -42,4 +51,4 @@ help:
 	@echo 'make bench                      measure'
 	@echo 'make soak                       the tests that take hours'
 
-.PHONY: modules modules_install tools tools_install clean check lint demo bench soak help
+.PHONY: modules modules_install tools tools_install fetchd fetchd_install clean check lint demo bench soak help

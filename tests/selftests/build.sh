@@ -1,6 +1,6 @@
 #!/bin/bash
-# Usage: build.sh [DIR]: compile the tests' helpers and the tool into DIR (${VDISK_OUT:-build}/selftests), those that are
-# missing or old. The helpers are static, so that any guest can run them; the tool finds its libraries on the host's root.
+# Usage: build.sh [DIR]: compile the tests' helpers and the tools into DIR (${VDISK_OUT:-build}/selftests), those that are
+# missing or old. The helpers are static, so that any guest can run them; the tools find their libraries on the host's root.
 set -euo pipefail
 
 here=$(dirname "$(readlink -f "$0")")
@@ -23,6 +23,13 @@ done
 for source in "$here"/../../tools/vdisk/*.[ch] "$here"/../../drivers/md/dm-vdisk/vdisk-store.[ch]; do
 	if [[ ! $dir/vdisk-unit -nt $source ]]; then
 		make -s -C "$here/../../tools/vdisk" O="$(readlink -f "$dir")" CFLAGS='-O2 -g -Werror'
+		break
+	fi
+done
+
+for source in "$here"/../../tools/fetchd/*.[ch] "$here"/../../include/uapi/linux/vdisk.h; do
+	if [[ ! $dir/fetchd-unit -nt $source ]]; then
+		make -s -C "$here/../../tools/fetchd" O="$(readlink -f "$dir")" CFLAGS='-O2 -g -Werror'
 		break
 	fi
 done
