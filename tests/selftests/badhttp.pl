@@ -31,7 +31,7 @@ sub signed {
 	my $text = join "\n", 'AWS4-HMAC-SHA256', $header->{'x-amz-date'}, "$date/eu-west-1/s3/aws4_request", sha256_hex($canonical);
 	my $key = 'AWS4secret';
 	$key = hmac_sha256($_, $key) for $date, 'eu-west-1', 's3', 'aws4_request';
-	return $names =~ /\bhost\b/ && $names =~ /x-amz-date/ && hmac_sha256_hex($text, $key) eq $signature;
+	return $names =~ /\bhost\b/ && $names =~ /x-amz-date/ && $header->{'x-amz-content-sha256'} && hmac_sha256_hex($text, $key) eq $signature;
 }
 
 sub serve {

@@ -1,16 +1,19 @@
 # shellcheck shell=bash
 # What the tests of vdisk-fetchd share: servers and the helper. Source it after blob.sh.
+# shellcheck disable=SC2154 # $selftests, $image and $len are theirs
 
-# origin_nginx: serves $TMP/www on port 8080, and without ranges on 8081
+# origin_nginx: serves $TMP/www on port 8080, without ranges on 8081, by HTTP/2 and TLS with $TMP/cert on 8443
 origin_nginx() {
 	mkdir -p "$TMP/www" "$TMP/nginx"
+	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=127.0.0.1 \
+		-addext subjectAltName=IP:127.0.0.1 -keyout "$TMP/key" -out "$TMP/cert" 2>/dev/null
 	cat >"$TMP/nginx.conf" <<CONF
 worker_processes 1;
 pid $TMP/nginx/pid;
 error_log $TMP/nginx/error.log;
 events { worker_connections 256; }
 http {
-	log_format range '\$status \$http_range \$connection';
+	log_format range '\$status \$http_range \$connection \$server_protocol';
 	access_log $TMP/nginx/access.log range;
 	client_body_temp_path $TMP/nginx/body;
 	proxy_temp_path $TMP/nginx/proxy;
@@ -19,6 +22,14 @@ http {
 	scgi_temp_path $TMP/nginx/scgi;
 	server { listen 127.0.0.1:8080; root $TMP/www; }
 	server { listen 127.0.0.1:8081; root $TMP/www; max_ranges 0; }
+	server {
+		listen 127.0.0.1:8443 ssl http2;
+		ssl_certificate $TMP/cert;
+		ssl_certificate_key $TMP/key;
+		root $TMP/www;
+		location = /down { return 302 http://127.0.0.1:8080/img; }
+		location = /over { return 302 https://127.0.0.1:8443/img; }
+	}
 }
 CONF
 	mkdir -p /var/log/nginx

@@ -1,0 +1,106 @@
+#!/bin/bash
+# vdisk-fetchd against a server that does wrong: an error in time, or the right bytes once it does right, and never others.
+# timeout: 300
+# shellcheck source=tests/selftests/common.sh
+. "$(dirname "$(readlink -f "$0")")/common.sh"
+# shellcheck source=tests/selftests/blob.sh
+. "$selftests/blob.sh"
+# shellcheck source=tests/selftests/fetchd.sh
+. "$selftests/fetchd.sh"
+
+load_vdisk
+image 2
+mode ok
+bad_server
+url=http://127.0.0.1:8090/img
+
+# At start: what is wrong is said in a line.
+bad() { mode "$1"; says 2 "$2" "$url" "${@:3}"; }
+bad 200 'no ranges can be had there'
+bad 403 'does not let us in (403)'
+bad 404 'no such object (404)'
+bad 500 'answers 500'
+bad range 'sends the range 512-512 for 0-0'
+bad norange 'does not say which range it sends'
+bad encoded 'encoded'
+bad noetag 'neither an ETag nor a date'
+bad close 'cannot be read: '
+bad garbage 'cannot be read: '
+mode noetag
+says 0 '"identity":""' "$url" --no-etag
+mode "to=$url"
+says 2 'cannot be read: Number of redirects hit maximum amount' "$url"
+mode 'to=http://127.0.0.1:8090/there'
+says 0 '"bytes":2097152' "$url"
+says 2 'answers 302' "$url" --max-redirs 0
+mode "to=file://$image"
+says 2 'cannot be read: ' "$url"
+
+mode ok
+says 0 '"bytes":2097152' http://nowhere.invalid/img --proxy http://127.0.0.1:8090
+
+# Credentials: a SAS token that expires, a bearer token out of a command, a signature
+mode sas=sig=1
+says 2 'does not let us in (403)' "$url"
+echo '?sig=1' >"$TMP/sas"
+says 0 '"bytes":2097152' "$url" --credentials "$TMP/sas"
+mode bearer=T
+says 0 '"bytes":2097152' "$url" --credentials-command 'echo "{\"access_token\":\"T\"}"'
+says 2 'the command failed' "$url" --credentials-command 'exit 1'
+mode sigv4
+echo '{"AccessKeyId":"key","SecretAccessKey":"secret"}' >"$TMP/key"
+says 0 '"bytes":2097152' "$url" --credentials "$TMP/key" --aws-sigv4 aws:amz:eu-west-1:s3
+echo '{"AccessKeyId":"key","SecretAccessKey":"another"}' >"$TMP/key"
+says 2 'does not let us in (403)' "$url" --credentials "$TMP/key" --aws-sigv4 aws:amz:eu-west-1:s3
+
+# Later: with a short deadline each is an error of the right kind; with the server mended all is well.
+ro a "blob img len:$len"
+a=/dev/mapper/${VD}a
+one() { dd if="$a" bs=64K count=1 skip="$1" iflag=direct status=none of=/dev/null; }
+mode ok
+fetchd --deadline 400ms --unit 4K "$url"
+declare -i at=0
+for how in reset cut short long 200 416 500 404 range moved less norange encoded length etag match weak noetag 403 close garbage; do
+	mode "$how"
+	at+=1
+	run_fails "$how: an error" one "$at"
+	mode ok
+done
+compared 'mended: every byte is right' a -n 10
+run_ok 'mended: all of it' same a
+grep -q 'has changed: its ETag was "one" and is "two"' "$TMP/fetchd.out"
+ok $? 'a changed ETag: both are named'
+grep -q 'has changed: it had 2097152 bytes and has 2097664' "$TMP/fetchd.out"
+ok $? 'a changed length: both are named'
+grep -q 'is what it was again' "$TMP/fetchd.out"
+ok $? 'it tells when the origin is back'
+stopped
+
+# In the middle of reads, by turns: no error and no wrong byte
+mode ok
+fetchd --deadline 5m --unit 4K --stall 1s "$url"
+reading a -t 4 -n 40
+for how in reset 500 ok cut short ok 416 range slow moved ok long 200 garbage ok; do
+	mode "$how"
+	sleep 0.2
+done
+mode ok
+read_is 0 'by turns: no error, every byte is right'
+grep -q ' "one" ' "$TMP/requests"
+ok $? 'If-Match has the first ETag'
+stopped
+
+# Credentials that expire under load
+mode sas=sig=1
+echo 'sig=1' >"$TMP/sas"
+fetchd --credentials "$TMP/sas" "$url"
+reading a -t 2 -n 20
+sleep 0.3
+mode sas=sig=2
+sleep 0.3
+echo 'sig=2' >"$TMP/sas"
+read_is 0 'SAS token: expired, renewed, no error'
+stopped
+gone a
+run_ok 'nothing holds the module' rmmod dm_vdisk
+done_testing
