@@ -50,6 +50,17 @@ for fs in ext4 xfs; do
 	# Sectors of the same blocks, written and made zero at the same time
 	vd a 64 "file $mnt/img block:512"
 	verified "$fs: block:512, parts of blocks meet" -n "$((${VDISK_OPS:-600} * 2))" -m 1 -z 30 -w 60 --verify "$a"
+	run_ok "$fs: a part of a block meets all of it" meet "$a" "$a" block 2000
+	run_ok "$fs: ... made zero" meet "$a" "$a" zero 1000
+	gone a
+	# Two disks of one file: of the same blocks, and side by side within one
+	vd a 64 "file $mnt/img block:512 shared"
+	for other in 'block:512 shared' 'shared' 'buffered shared'; do
+		vd b 64 "file $mnt/img $other"
+		run_ok "$fs: of another disk, $other" meet "$a" "/dev/mapper/${VD}b" block 1000
+		[[ $other == shared ]] || run_ok "$fs: ... a part" meet "$a" "/dev/mapper/${VD}b" sector 1000
+		gone b
+	done
 	gone a
 	run_ok "$fs: unmount" umount "$mnt"
 	run_ok "$fs: another file system" wipefs -qa "$DISK"

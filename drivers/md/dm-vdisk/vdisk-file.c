@@ -28,7 +28,6 @@
 #include <linux/cred.h>
 #include <linux/falloc.h>
 #include <linux/file.h>
-#include <linux/hash.h>
 #include <linux/mempool.h>
 #include <linux/memcontrol.h>
 #include <linux/sched/mm.h>
@@ -44,8 +43,6 @@
 
 /* How often a frozen file system is looked at. */
 #define VDISK_THAW_PERIOD	(HZ / 10)
-
-#define VDISK_BOUNCE_LOCKS_SHIFT	3
 
 /*
  * The least stack to go on with: half of it. A file system, the block layer and
@@ -72,7 +69,7 @@
  * @lost: what a write with FUA was told of those before it; the next flush's
  * @inlined: bios tried in their submitter's context
  * @bounce: the page to bounce by
- * @bounce_locks: by page of the file, against others that bounce there
+ * @ranges: of the file, if parts of its blocks may be written; or NULL
  * @flush_work: one fdatasync for all of @flushes
  * @thaw_work: tries @parked again
  * @lock: guards what follows; any context
@@ -100,7 +97,7 @@ struct vdisk_file {
 	u64 __percpu *inlined;
 
 	mempool_t bounce;
-	struct mutex bounce_locks[1 << VDISK_BOUNCE_LOCKS_SHIFT];
+	struct vdisk_ranges *ranges;
 	struct work_struct flush_work;
 	struct delayed_work thaw_work;
 	spinlock_t lock;	/* guards what follows */
@@ -118,6 +115,8 @@ struct vdisk_file {
  * @ret: what the attempt came to
  * @done: bytes done by earlier ones
  * @nowait: it must not wait
+ * @taken: @range is
+ * @range: what it writes, if the node has ranges
  * @list: in vdisk_file.flushes or .parked
  * @io: the io
  */
@@ -127,6 +126,8 @@ struct vdisk_file_io {
 	long ret;
 	unsigned int done;
 	bool nowait;
+	bool taken;
+	struct vdisk_range range;
 	struct list_head list;
 	struct vdisk_io *io;
 };
@@ -159,9 +160,48 @@ static blk_status_t vdisk_file_status_of(long ret)
 	}
 }
 
+/* What had to wait for another one's range asks again. */
+static void vdisk_file_go(struct vdisk_range *range)
+{
+	struct vdisk_file_io *st = container_of(range, struct vdisk_file_io,
+						range);
+
+	st->taken = false;
+	vdisk_defer_to(st->io, st->io->stack->files, vdisk_file_work);
+}
+
+/*
+ * Others are kept from what the bio writes, from here until it ends or is parked.
+ * False if it has to wait: then it is no longer the caller's.
+ */
+static bool vdisk_file_take(struct vdisk_file *f, struct vdisk_file_io *st)
+{
+	loff_t pos = vdisk_file_pos(f, st->io->bio);
+	loff_t end = pos + st->io->bio->bi_iter.bi_size;
+
+	if (!f->ranges || st->taken)
+		return true;
+	st->range.first = round_down(pos, f->align);
+	st->range.last = round_up(end, f->align) - 1;
+	st->range.part = (pos | end) & (f->align - 1);
+	st->range.go = vdisk_file_go;
+	/* Before, since it may be gone if it has to wait: see vdisk_file_go() */
+	st->taken = true;
+	return vdisk_range_take(f->ranges, &st->range);
+}
+
+static void vdisk_file_give(struct vdisk_file *f, struct vdisk_file_io *st)
+{
+	if (!st->taken)
+		return;
+	st->taken = false;
+	vdisk_range_give(f->ranges, &st->range);
+}
+
 static void vdisk_file_end_as(struct vdisk_file *f, struct vdisk_io *io,
 			      blk_status_t status)
 {
+	vdisk_file_give(f, vdisk_state(f->n, io));
 	if (vdisk_kind(io->bio) == VDISK_WRITE)
 		atomic_dec(&f->writes);
 	vdisk_end(io, f->n, status);
@@ -198,6 +238,7 @@ static void vdisk_file_park(struct vdisk_file *f, struct vdisk_file_io *st)
 	bool requeue;
 
 	vdisk_may_wait(io);
+	vdisk_file_give(f, st);
 	spin_lock_irqsave(&f->lock, flags);
 	/* If a noflush suspend was interrupted, dm core would make it an error. */
 	requeue = f->requeue && (dm_noflush_suspending(f->n->stack->ti) ||
@@ -405,8 +446,12 @@ static bool vdisk_file_inline(struct vdisk_file *f, struct vdisk_file_io *st)
 
 	if (!vdisk_file_may_inline(f, bio) || !vdisk_file_iter(f, st, &iter))
 		return false;
-	if (bio_op(bio) == REQ_OP_WRITE && !vdisk_file_start_write(f))
-		return false;
+	if (bio_op(bio) == REQ_OP_WRITE) {
+		if (!vdisk_file_take(f, st))
+			return true;
+		if (!vdisk_file_start_write(f))
+			return false;
+	}
 
 	st->nowait = true;
 	/*
@@ -491,16 +536,9 @@ static int vdisk_file_bounce_page(struct vdisk_file *f, struct bio *bio,
 	return r;
 }
 
-static struct mutex *vdisk_file_bounce_lock(struct vdisk_file *f, loff_t pos)
-{
-	return &f->bounce_locks[hash_64(pos >> PAGE_SHIFT,
-					VDISK_BOUNCE_LOCKS_SHIFT)];
-}
-
 /*
  * By the bounce page, and where a write covers only a part of a block, by
- * reading the block first. The locks keep out who does so with another part of
- * it.
+ * reading the block first: others are kept out of it, see vdisk_file_take().
  */
 static int vdisk_file_bounce(struct vdisk_file *f, struct vdisk_file_io *st)
 {
@@ -516,12 +554,9 @@ static int vdisk_file_bounce(struct vdisk_file *f, struct vdisk_file_io *st)
 	while (!r && at < end) {
 		loff_t pos = round_down(at, PAGE_SIZE);
 		loff_t next = min_t(loff_t, end, pos + PAGE_SIZE);
-		struct mutex *lock = vdisk_file_bounce_lock(f, pos);
 
-		mutex_lock(lock);
 		r = vdisk_file_bounce_page(f, bio, &iter, page, pos, at - pos,
 					   next - pos);
-		mutex_unlock(lock);
 		at = next;
 	}
 	mempool_free(page, &f->bounce);
@@ -533,8 +568,11 @@ static void vdisk_file_rw(struct vdisk_file *f, struct vdisk_file_io *st)
 	struct bio *bio = st->io->bio;
 	bool write = bio_op(bio) == REQ_OP_WRITE;
 	struct iov_iter iter;
-	bool fits = vdisk_file_iter(f, st, &iter);
+	bool fits;
 
+	if (write && !vdisk_file_take(f, st))
+		return;
+	fits = vdisk_file_iter(f, st, &iter);
 	if (write && !vdisk_file_start_write(f)) {
 		vdisk_file_park(f, st);
 		return;
@@ -547,31 +585,6 @@ static void vdisk_file_rw(struct vdisk_file *f, struct vdisk_file_io *st)
 	}
 	st->ret = vdisk_file_bounce(f, st) ?: bio->bi_iter.bi_size - st->done;
 	vdisk_file_done(f, st);
-}
-
-/*
- * Parts of a block one by one, under the lock against who reads, changes and
- * writes back that block; whole blocks in between at once.
- */
-static int vdisk_file_fallocate(struct vdisk_file *f, int mode, loff_t pos,
-				loff_t end)
-{
-	int r = 0;
-
-	while (!r && pos < end) {
-		bool whole = !(pos & (f->align - 1)) && end - pos >= f->align;
-		loff_t next = whole ? round_down(end, f->align) :
-			      min_t(loff_t, end, round_up(pos + 1, f->align));
-		struct mutex *lock = vdisk_file_bounce_lock(f, pos);
-
-		if (!whole)
-			mutex_lock(lock);
-		r = f->file->f_op->fallocate(f->file, mode, pos, next - pos);
-		if (!whole)
-			mutex_unlock(lock);
-		pos = next;
-	}
-	return r;
 }
 
 /*
@@ -588,12 +601,15 @@ static void vdisk_file_range(struct vdisk_file *f, struct vdisk_file_io *st)
 
 	if (bio_op(bio) == REQ_OP_WRITE_ZEROES && (bio->bi_opf & REQ_NOUNMAP))
 		mode = FALLOC_FL_ZERO_RANGE;
+	if (!vdisk_file_take(f, st))
+		return;
 	if (!file_start_write_trylock(f->file)) {
 		vdisk_file_park(f, st);
 		return;
 	}
 	old = override_creds(f->file->f_cred);
-	r = vdisk_file_fallocate(f, mode | FALLOC_FL_KEEP_SIZE, pos, pos + len);
+	r = f->file->f_op->fallocate(f->file, mode | FALLOC_FL_KEEP_SIZE, pos,
+				     len);
 	if (!r && (bio->bi_opf & REQ_FUA))
 		r = vfs_fsync_range(f->file, pos, pos + len - 1, 1);
 	revert_creds(old);
@@ -704,6 +720,7 @@ static enum vdisk_map vdisk_file_map(struct vdisk_node *n, struct vdisk_io *io)
 	vdisk_count_bio(n, bio);
 	st->io = io;
 	st->done = 0;
+	st->taken = false;
 
 	switch (kind) {
 	case VDISK_FLUSH:
@@ -842,7 +859,6 @@ static void vdisk_file_free(struct vdisk_file *f)
 static struct vdisk_file *vdisk_file_alloc(struct vdisk_node *n)
 {
 	struct vdisk_file *f = kzalloc(sizeof(*f), GFP_KERNEL);
-	unsigned int i;
 
 	if (!f)
 		return NULL;
@@ -852,8 +868,6 @@ static struct vdisk_file *vdisk_file_alloc(struct vdisk_node *n)
 	INIT_LIST_HEAD(&f->parked);
 	INIT_WORK(&f->flush_work, vdisk_file_flush);
 	INIT_DELAYED_WORK(&f->thaw_work, vdisk_file_thaw);
-	for (i = 0; i < ARRAY_SIZE(f->bounce_locks); i++)
-		mutex_init(&f->bounce_locks[i]);
 	f->inlined = alloc_percpu(u64);
 	if (f->inlined && !mempool_init_page_pool(&f->bounce, 1, 0))
 		return f;
@@ -898,6 +912,8 @@ static void vdisk_file_dtr(struct vdisk_node *n)
 {
 	struct vdisk_file *f = n->priv;
 
+	if (f->ranges)
+		vdisk_ranges_put(f->ranges);
 	vdisk_hold_put(f->hold, f->write, f->shared);
 	fput(f->file);
 	vdisk_file_free(f);
@@ -925,6 +941,18 @@ static int vdisk_file_place(struct vdisk_node *n, struct vdisk_file *f)
 	return 0;
 }
 
+/*
+ * Where parts of blocks are written, by this node or by another one that shares
+ * the file.
+ */
+static int vdisk_file_keep_ranges(struct vdisk_node *n, struct vdisk_file *f)
+{
+	if (!f->write || (f->align <= f->block && !f->shared))
+		return 0;
+	f->ranges = vdisk_ranges_get(n->inode);
+	return f->ranges ? 0 : vdisk_fail(n, -ENOMEM, "out of memory");
+}
+
 static int vdisk_file_ctr(struct vdisk_node *n)
 {
 	struct vdisk_file *f = vdisk_file_alloc(n);
@@ -942,7 +970,7 @@ static int vdisk_file_ctr(struct vdisk_node *n)
 	f->block = SECTOR_SIZE;
 	if (!n->val[FILE_BLOCK].set)
 		f->block = max(f->align, f->block);
-	r = vdisk_file_place(n, f);
+	r = vdisk_file_place(n, f) ?: vdisk_file_keep_ranges(n, f);
 	if (r)
 		vdisk_file_dtr(n);
 	return r;
@@ -989,7 +1017,7 @@ static int vdisk_vhd1_ctr(struct vdisk_node *n)
 		vdisk_file_free(f);
 		return r;
 	}
-	r = vdisk_vhd1_read(n, f);
+	r = vdisk_vhd1_read(n, f) ?: vdisk_file_keep_ranges(n, f);
 	if (r)
 		vdisk_file_dtr(n);
 	return r;

@@ -30,6 +30,7 @@
 #include <linux/device-mapper.h>
 #include <linux/list.h>
 #include <linux/mutex.h>
+#include <linux/rbtree.h>
 #include <linux/spinlock.h>
 #include <linux/types.h>
 #include <linux/workqueue.h>
@@ -472,6 +473,36 @@ struct vdisk_hold;
 struct vdisk_hold *vdisk_hold_get(struct vdisk_node *n, struct file *file,
 				  bool write, bool shared);
 void vdisk_hold_put(struct vdisk_hold *hold, bool write, bool shared);
+
+/* vdisk-range.c: who writes what of a file whose blocks are written in parts */
+struct vdisk_ranges;
+
+/**
+ * struct vdisk_range - bytes of a file that are being written
+ * @rb: the tree's
+ * @first: byte, rounded to blocks
+ * @last: byte, rounded to blocks
+ * @subtree_last: the tree's
+ * @part: not all of the first or the last block is written
+ * @waiting: vdisk_range.list of those who ask again when it is given back
+ * @list: in another one's @waiting
+ * @go: asks again; any context
+ */
+struct vdisk_range {
+	struct rb_node rb;
+	loff_t first;
+	loff_t last;
+	loff_t subtree_last;
+	bool part;
+	struct list_head waiting;
+	struct list_head list;
+	void (*go)(struct vdisk_range *range);
+};
+
+struct vdisk_ranges *vdisk_ranges_get(struct inode *inode);
+void vdisk_ranges_put(struct vdisk_ranges *ranges);
+bool vdisk_range_take(struct vdisk_ranges *ranges, struct vdisk_range *range);
+void vdisk_range_give(struct vdisk_ranges *ranges, struct vdisk_range *range);
 
 /* vdisk-vhd1.c: what its tests look at */
 #define VDISK_VHD_FOOTER	512
