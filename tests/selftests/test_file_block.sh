@@ -66,4 +66,46 @@ for fs in ext4 xfs; do
 	run_ok "$fs: another file system" wipefs -qa "$DISK"
 done
 refusals
+
+# Blocks that XFS shares between files: 7.3 writes them as a whole only. What the disk looks like does not change by it.
+loop_disk 400 512
+mkfs.xfs -qf -m reflink=1 "$DISK"
+undo=("umount $mnt" "${undo[@]}")
+mount -t xfs "$DISK" "$mnt"
+head -c 4M /dev/urandom >"$img"
+sync -f "$mnt"
+vd a 8192 "file $img"
+is "$(limit a logical_block_size)" 512 'not yet shared'
+run_ok 'a snapshot of the file' cp --reflink=always "$img" "$mnt/snapshot"
+sum=$(sha256sum <"$mnt/snapshot")
+verified 'shared: written' "${io[@]::${#io[@]} - 3}" --verify --size $((1 << 20)) "$a"
+run_ok 'shared: reloaded' reload a "0 8192 vdisk file $img"
+run_ok 'shared: reads of 512' dd if="$a" of=/dev/null bs=512 skip=3000 count=10 iflag=direct status=none
+cp --reflink=always "$img" "$mnt/snapshot2"
+run_ok 'shared: again' reload a "0 8192 vdisk concat ( file $img )"
+is "$(limit a logical_block_size)" 512 'shared: the same blocks'
+dd if="$TMP/model" of="$a" bs=512 seek=4099 count=3 oflag=direct conv=notrunc status=none
+run_ok 'shared: parts of blocks' cmp -n 1536 "$a" "$TMP/model" -i $((4099 * 512)):0
+gone a
+is "$(sha256sum <"$mnt/snapshot")" "$sum" 'the snapshot has not changed'
+vd a 8192 "overlay volatile ( ram ) ( file $img )"
+is "$(limit a logical_block_size)" 512 'shared: a base'
+gone a
+umount "$mnt"
+
+# What is written must not change meanwhile, if that is so below
+if [[ -w /sys/block/${DISK##*/}/queue/stable_writes ]]; then
+	for stable in 1 0; do
+		echo $stable >"/sys/block/${DISK##*/}/queue/stable_writes"
+		mount -t xfs "$DISK" "$mnt"
+		vd a 8192 "file $img"
+		vd b 8192 "overlay volatile ( file $mnt/snapshot ) ( zero )"
+		is "$(limit a stable_writes) $(limit b stable_writes)" "$stable $stable" "stable pages below: $stable"
+		gone a b
+		vd a 8192 "file $img buffered"
+		is "$(limit a stable_writes)" 0 "stable pages below: $stable: buffered"
+		gone a
+		umount "$mnt"
+	done
+fi
 done_testing

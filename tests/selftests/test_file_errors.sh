@@ -60,9 +60,10 @@ for fs in ext4 xfs; do
 	before=$((start + 2048))
 	filefrag -v -b512 "$img" | awk '$1 == "0:" { exit $6 + 0 < 4096 }'
 	ok $? "$fs: the range and what is about it lie in one piece"
-	reload under "0 $before linear $DISK 0
+	bad="0 $before linear $DISK 0
 $before 128 error
-$((before + 128)) $((len - before - 128)) linear $DISK $((before + 128))" --nolockfs
+$((before + 128)) $((len - before - 128)) linear $DISK $((before + 128))"
+	reload under "$bad" --nolockfs
 	is "$(reads count=64)" 'Input/output error' "$fs: a read of a bad range"
 	run_ok "$fs: others are read" dd if="$a" of=/dev/null bs=64k skip=17 count=40 iflag=direct status=none
 	is "$(writes seek=15 count=4)" 'Input/output error' "$fs: a write of a bad range"
@@ -70,6 +71,22 @@ $((before + 128)) $((len - before - 128)) linear $DISK $((before + 128))" --nolo
 	is "$(counter a file 1 error)" -5 "$fs: the status says so"
 	reload under "0 $len linear $DISK 0" --nolockfs
 	works "$fs: the range is good"
+	# FUA that fails is the failure of what it has written, not of what the next flush is for
+	reload under "$bad" --nolockfs
+	is "$(writes seek=16 count=1 oflag=direct,dsync)" 'Input/output error' "$fs: FUA into a bad range"
+	reload under "0 $len linear $DISK 0" --nolockfs
+	run_ok "$fs: a flush has lost nothing" sync "$a"
+	gone a
+
+	# What could not be written back: told to a flush, once, also if FUA was told first
+	vd a 32768 "file $img buffered"
+	dd if="$TMP/data" of="$a" bs=64k seek=16 count=1 oflag=direct conv=notrunc status=none
+	reload under "$bad" --nolockfs
+	sync -f "$mnt"
+	reload under "0 $len linear $DISK 0" --nolockfs
+	is "$(writes count=1 oflag=direct,dsync)" 'Input/output error' "$fs: FUA hears of what was not written back"
+	is "$(flush)" 'Input/output error' "$fs: a flush hears of it too"
+	run_ok "$fs: the next one does not" sync "$a"
 	gone a
 
 	# A file that gets shorter reads as an error there, and longer: an event, and a reload that grows

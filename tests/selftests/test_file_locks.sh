@@ -183,6 +183,24 @@ if has_config CONFIG_BTRFS_FS; then
 	umount "$TMP/innermost"
 	gone b
 	umount "$TMP/inner"
+	# Nor does it tell of its other disks
+	truncate -s 300M "$mnt/other"
+	vd c 614400 "file $mnt/other"
+	mkfs.btrfs -qf "/dev/mapper/${VD}a" "/dev/mapper/${VD}c"
+	btrfs device scan >/dev/null
+	mount "/dev/mapper/${VD}a" "$TMP/inner"
+	truncate -s 100M "$TMP/inner/img"
+	for scratch in a c; do
+		refused 'file: path: on a file system on this very disk' "file $TMP/inner/img" 204800
+	done
+	refusals
+	vd b 204800 "file $TMP/inner/img"
+	ok $? 'but on another one'
+	gone b
+	umount "$TMP/inner"
+	gone c
+	rm "$mnt/other"
+	scratch=scratch
 fi
 gone a scratch
 run_ok 'and the next one' umount "$mnt"

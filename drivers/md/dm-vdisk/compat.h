@@ -15,6 +15,7 @@
 #include <linux/kernel.h>
 #include <linux/shrinker.h>
 #include <linux/slab.h>
+#include <linux/stat.h>
 #include <linux/version.h>
 #include <linux/workqueue.h>
 
@@ -84,7 +85,17 @@ static inline void vdisk_limits_cached(struct queue_limits *lim)
 	lim->features |= BLK_FEAT_WRITE_CACHE | BLK_FEAT_FUA;
 }
 
+/* What is written must not change until it is. */
+static inline void vdisk_limits_stable(struct queue_limits *lim)
+{
+	lim->features |= BLK_FEAT_STABLE_WRITES;
+}
+
 static inline void vdisk_face_cached(struct gendisk *face)
+{
+}
+
+static inline void vdisk_face_stable(struct gendisk *face)
 {
 }
 
@@ -162,9 +173,18 @@ static inline void vdisk_limits_cached(struct queue_limits *lim)
 {
 }
 
+static inline void vdisk_limits_stable(struct queue_limits *lim)
+{
+}
+
 static inline void vdisk_face_cached(struct gendisk *face)
 {
 	blk_queue_write_cache(face->queue, true, true);
+}
+
+static inline void vdisk_face_stable(struct gendisk *face)
+{
+	blk_queue_flag_set(QUEUE_FLAG_STABLE_WRITES, face->queue);
 }
 
 static inline struct gendisk *vdisk_alloc_disk(const struct queue_limits *lim)
@@ -215,6 +235,23 @@ static inline void vdisk_limits_stripe(struct queue_limits *lim,
 #define vdisk_iter_done(iter)	((iter).bi_offset)
 #else
 #define vdisk_iter_done(iter)	((iter).bi_bvec_done)
+#endif
+
+/* Direct reads may need less than writes: told since 6.15. */
+#ifdef STATX_DIO_READ_ALIGN
+#define VDISK_STATX_ALIGN	(STATX_DIOALIGN | STATX_DIO_READ_ALIGN)
+
+static inline u32 vdisk_stat_read_align(const struct kstat *stat)
+{
+	return stat->dio_read_offset_align ?: stat->dio_offset_align;
+}
+#else
+#define VDISK_STATX_ALIGN	STATX_DIOALIGN
+
+static inline u32 vdisk_stat_read_align(const struct kstat *stat)
+{
+	return stat->dio_offset_align;
+}
 #endif
 
 /* What locks and leases have in common is a struct of its own since 6.9. */

@@ -63,9 +63,12 @@ int vdisk_face_create(struct vdisk_stack *s)
 		if (s->leaves[i]->ops->remaps)
 			vdisk_face_inherit(disk,
 					   s->leaves[i]->bdev);
-	for (i = 0; i < s->nr_nodes; i++)
+	for (i = 0; i < s->nr_nodes; i++) {
 		if (s->nodes[i]->caches)
 			vdisk_face_cached(disk);
+		if (s->nodes[i]->stable)
+			vdisk_face_stable(disk);
+	}
 	snprintf(disk->disk_name, sizeof(disk->disk_name), "vdisk-face");
 	disk->fops = root->ops == &vdisk_pr_ops ? &vdisk_face_pr_fops :
 						 &vdisk_face_fops;

@@ -26,10 +26,12 @@
  */
 #include <linux/blk-cgroup.h>
 #include <linux/cred.h>
+#include <linux/errseq.h>
 #include <linux/falloc.h>
 #include <linux/file.h>
 #include <linux/mempool.h>
 #include <linux/memcontrol.h>
+#include <linux/pagemap.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/task_stack.h>
@@ -57,6 +59,7 @@
  * @hold: keeps others out
  * @nr: sectors from @n->start on
  * @align: of offset and length, for direct I/O; 1 if buffered
+ * @read_align: the same for reads, which may be less: XFS where files share blocks
  * @mem_align: of memory
  * @block: the disk's block size
  * @direct: past the page cache
@@ -66,7 +69,8 @@
  * @punch: the file system makes holes
  * @vhd: vhd1: what the footer says
  * @last_error: of the last operation that failed, for the status
- * @lost: what a write with FUA was told of those before it; the next flush's
+ * @told: errors of writeback that a flush has told; a write with FUA may hear of
+ *	one first, but it was not only its own
  * @inlined: bios tried in their submitter's context
  * @bounce: the page to bounce by
  * @ranges: of the file, if parts of its blocks may be written; or NULL
@@ -84,6 +88,7 @@ struct vdisk_file {
 	struct vdisk_hold *hold;
 	sector_t nr;
 	unsigned int align;
+	unsigned int read_align;
 	unsigned int mem_align;
 	unsigned int block;
 	bool direct;
@@ -93,7 +98,7 @@ struct vdisk_file {
 	bool punch;
 	struct vdisk_vhd vhd;
 	int last_error;
-	int lost;
+	errseq_t told;
 	u64 __percpu *inlined;
 
 	mempool_t bounce;
@@ -216,9 +221,6 @@ static void vdisk_file_end(struct vdisk_file *f, struct vdisk_io *io, long ret)
 
 	if (unlikely(ret && ret != -EOPNOTSUPP)) {
 		WRITE_ONCE(f->last_error, ret);
-		/* An error of writeback is told once (errseq), but it was not only its own. */
-		if (ret == -EIO && (io->bio->bi_opf & REQ_FUA))
-			WRITE_ONCE(f->lost, ret);
 		DMERR_LIMIT("%s: %s: %s at sector %llu: %pe",
 			    dm_table_device_name(f->n->stack->ti->table),
 			    f->n->type->name, what[vdisk_kind(io->bio)],
@@ -350,6 +352,8 @@ static bool vdisk_file_iter(struct vdisk_file *f, struct vdisk_file_io *st,
 {
 	struct bio *bio = st->io->bio;
 	struct bvec_iter iter = bio->bi_iter, at;
+	unsigned int align = bio_op(bio) == REQ_OP_WRITE ? f->align :
+							   f->read_align;
 	unsigned int offsets = 0, lengths = 0, nr = 0;
 	struct bio_vec bv;
 
@@ -376,7 +380,7 @@ static bool vdisk_file_iter(struct vdisk_file *f, struct vdisk_file_io *st,
 	if (f->direct)
 		st->iocb.ki_flags |= IOCB_DIRECT;
 	/* A block must not lie in two pieces of memory. */
-	return !((st->iocb.ki_pos | lengths) & (f->align - 1)) &&
+	return !((st->iocb.ki_pos | lengths) & (align - 1)) &&
 	       !(offsets & (f->mem_align - 1));
 }
 
@@ -683,7 +687,7 @@ static void vdisk_file_flush(struct work_struct *work)
 	unsigned int noio = memalloc_noio_save();
 	struct vdisk_file_io *st, *next;
 	LIST_HEAD(flushes);
-	int r;
+	int r, lost;
 
 	spin_lock_irq(&f->lock);
 	list_splice_init(&f->flushes, &flushes);
@@ -692,10 +696,12 @@ static void vdisk_file_flush(struct work_struct *work)
 		loff_t start = (loff_t)f->n->start << SECTOR_SHIFT;
 		loff_t len = (loff_t)f->n->len << SECTOR_SHIFT;
 
-		r = vfs_fsync_range(f->file, start, start + len - 1, 1) ?:
-		    xchg(&f->lost, 0);
+		r = vfs_fsync_range(f->file, start, start + len - 1, 1);
+		/* Once, whether or not it is the same */
+		lost = errseq_check_and_advance(&f->file->f_mapping->wb_err,
+						&f->told);
 		list_for_each_entry_safe(st, next, &flushes, list)
-			vdisk_file_end(f, st->io, r);
+			vdisk_file_end(f, st->io, r ?: lost);
 	}
 	memalloc_noio_restore(noio);
 }
@@ -752,19 +758,22 @@ static int vdisk_file_alignment(struct vdisk_node *n, struct vdisk_file *f)
 	int r;
 
 	f->align = 1;
+	f->read_align = 1;
 	f->mem_align = 1;
 	if (!f->direct)
 		return 0;
-	r = vfs_getattr(&f->file->f_path, &stat, STATX_DIOALIGN,
+	r = vfs_getattr(&f->file->f_path, &stat, VDISK_STATX_ALIGN,
 			AT_STATX_SYNC_AS_STAT);
 	if (r)
 		return vdisk_fail(n, r, "path: does not tell its alignment (%pe)",
 				  ERR_PTR(r));
 	if (stat.result_mask & STATX_DIOALIGN) {
-		f->align = stat.dio_offset_align;
+		f->read_align = vdisk_stat_read_align(&stat);
+		f->align = f->write ? stat.dio_offset_align : f->read_align;
 		f->mem_align = stat.dio_mem_align;
 	} else {
 		f->align = sb->s_bdev ? bdev_logical_block_size(sb->s_bdev) : 4096;
+		f->read_align = f->align;
 		f->mem_align = f->align;
 	}
 	if (!(f->file->f_mode & FMODE_CAN_ODIRECT) || !f->align || !f->mem_align)
@@ -832,6 +841,20 @@ static bool vdisk_file_can_punch(struct vdisk_file *f)
 	return r != -EOPNOTSUPP;
 }
 
+/*
+ * May something below look at the data twice, to sum it up or to mirror it? A
+ * file system that lies on no single device is not asked.
+ */
+static bool vdisk_file_is_stable(struct vdisk_file *f)
+{
+	struct inode *inode = file_inode(f->file);
+
+	return f->write && f->direct &&
+	       (!inode->i_sb->s_bdev || mapping_stable_writes(inode->i_mapping) ||
+		(inode->i_sb->s_iflags & SB_I_STABLE_WRITES) ||
+		bdev_stable_writes(inode->i_sb->s_bdev));
+}
+
 static int vdisk_file_open_path(struct vdisk_node *n, struct vdisk_file *f)
 {
 	/* O_NONBLOCK: it might be a FIFO. */
@@ -888,6 +911,7 @@ static int vdisk_file_open(struct vdisk_node *n, struct vdisk_file *f)
 	if (r)
 		return r;
 	f->nowait = f->file->f_mode & FMODE_NOWAIT;
+	f->told = f->file->f_wb_err;
 	r = vdisk_file_alignment(n, f) ?: vdisk_file_check_twice(n, f) ?:
 	    vdisk_file_set_path(n, f->file);
 	if (r)
@@ -901,6 +925,7 @@ static int vdisk_file_open(struct vdisk_node *n, struct vdisk_file *f)
 	n->priv = f;
 	n->inode = file_inode(f->file);
 	n->caches = f->write;
+	n->stable = vdisk_file_is_stable(f);
 	return 0;
 
 close:
@@ -969,7 +994,7 @@ static int vdisk_file_ctr(struct vdisk_node *n)
 	}
 	f->block = SECTOR_SIZE;
 	if (!n->val[FILE_BLOCK].set)
-		f->block = max(f->align, f->block);
+		f->block = max(f->read_align, f->block);
 	r = vdisk_file_place(n, f) ?: vdisk_file_keep_ranges(n, f);
 	if (r)
 		vdisk_file_dtr(n);
@@ -1046,6 +1071,8 @@ static void vdisk_file_limits(struct vdisk_node *n, struct queue_limits *lim)
 	lim->io_min = lim->physical_block_size;
 	if (f->write)
 		vdisk_limits_cached(lim);
+	if (n->stable)
+		vdisk_limits_stable(lim);
 	vdisk_limits_discard(lim, max, max ? i_blocksize(n->inode) : 0);
 	lim->max_write_zeroes_sectors = max;
 }

@@ -13,9 +13,12 @@
  */
 #include <linux/blkdev.h>
 #include <linux/file.h>
+#include <linux/kernfs.h>
+#include <linux/kobject.h>
 #include <linux/list.h>
 #include <linux/mutex.h>
 #include <linux/slab.h>
+#include <linux/uuid.h>
 
 #include "vdisk.h"
 
@@ -133,15 +136,37 @@ static int vdisk_hold_apply(struct vdisk_hold *hold)
 }
 
 /*
- * btrfs tells no s_bdev and, before 7.3, is no holder: the newest of its disks
- * gives it its name.
+ * btrfs has any number of disks, and lists them in sysfs; it is looked up there,
+ * wherever that is mounted. One of them gives it its name.
  */
+static bool vdisk_hold_lists(const struct super_block *sb, const char *disk_name)
+{
+	char uuid[UUID_STRING_LEN + 1];
+	const char *names[] = {
+		sb->s_type->name, uuid, "devices", disk_name,
+	};
+	struct kernfs_node *kn = fs_kobj->sd, *next;
+	unsigned int i;
+
+	snprintf(uuid, sizeof(uuid), "%pU", &sb->s_uuid);
+	kernfs_get(kn);
+	for (i = 0; kn && i < ARRAY_SIZE(names); i++) {
+		next = kernfs_find_and_get(kn, names[i]);
+		kernfs_put(kn);
+		kn = next;
+	}
+	kernfs_put(kn);
+	return kn;
+}
+
 static bool vdisk_hold_lies_on(const struct super_block *sb,
 			       const struct gendisk *disk)
 {
 	if (sb->s_bdev)
 		return sb->s_bdev->bd_disk == disk;
-	return disk->part0->bd_holder == sb || !strcmp(sb->s_id, disk->disk_name);
+	return disk->part0->bd_holder == sb ||
+	       !strcmp(sb->s_id, disk->disk_name) ||
+	       vdisk_hold_lists(sb, disk->disk_name);
 }
 
 /* Does a file system lie on a disk, directly or by files of other disks? */

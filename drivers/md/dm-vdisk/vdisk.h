@@ -216,6 +216,7 @@ enum { VDISK_READ, VDISK_WRITE, VDISK_FLUSH, VDISK_DISCARD };
  * @object: what of it outlives the table, or NULL
  * @seen_size: last answer of ops->size; size watch only
  * @built: ctr succeeded, dtr is due
+ * @stable: what is written must not change meanwhile; its limits say so too
  * @caches: it has to be flushed, whatever is below it; its limits say so too
  * @io_size: of the node's state; its type's, unless ctr says more
  * @io_offset: of the node's state from the io
@@ -251,6 +252,7 @@ struct vdisk_node {
 	char *label;
 	bool built;
 	bool caches;
+	bool stable;
 	sector_t seen_size;
 	struct queue_limits lim;
 	struct vdisk_val val[VDISK_MAX_ARGS];
