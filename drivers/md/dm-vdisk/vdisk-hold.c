@@ -142,7 +142,7 @@ static int vdisk_hold_apply(struct vdisk_hold *hold)
 static bool vdisk_hold_lists(const struct super_block *sb, const char *disk_name)
 {
 	char uuid[UUID_STRING_LEN + 1];
-	const char *names[] = {
+	const char * const names[] = {
 		sb->s_type->name, uuid, "devices", disk_name,
 	};
 	struct kernfs_node *kn = fs_kobj->sd, *next;
