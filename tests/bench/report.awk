@@ -19,6 +19,8 @@ BEGIN {
 	CRYPT_CMPS = split("VC/C VC/CN VC/B", crypt_cmps, " ")
 	PR_NAMES = split("W P", pr_names, " ")
 	PR_CMPS = split("P/W", pr_cmps, " ")
+	FILE_NAMES = split("F LD LB VF", file_names, " ")
+	FILE_CMPS = split("VF/LD VF/LB VF/F", file_cmps, " ")
 	MIN_PAIRS = 9
 	MAX_SPREAD = 0.05
 }
@@ -36,15 +38,27 @@ function crypt_bar_of(what, queue, row,    new) {
 	return row ~ /read/ ? (new ? 1.12 : 1.2) : (new ? 1.05 : 1.1)
 }
 
-function is_crypt(queue) { return queue ~ /^(real|free)/ }
+# Of file, against a loop device that goes past the page cache as well.
+function file_bar_of(what, source, row) {
+	if (what != "VF/LD")
+		return 0
+	if (row ~ /read/)
+		return row ~ /4k depth 1$/ ? (source == "gen" ? 4 : 3) : (source == "gen" ? 1.2 : 1)
+	return row ~ /4k depth 1$/ ? 1.2 : 0.95
+}
 
-function is_pr(queue) { return queue ~ /^pr/ }
+# What a table is about: crypt, file, pr, or "", all else
+function about(queue) {
+	return queue ~ /^(real|free)/ ? "crypt" : queue ~ /^(ext4|xfs)$/ ? "file" : queue ~ /^pr/ ? "pr" : ""
+}
 
 function bar_of(what, source, queue, row) {
-	if (is_crypt(queue))
+	if (about(queue) == "crypt")
 		return crypt_bar_of(what, queue, row)
 	if (what == "P/W")
 		return 0.99
+	if (about(queue) == "file")
+		return file_bar_of(what, source, row)
 	if (what == "V1/L1")
 		return 0.97
 	if (what == "V5/L1")
@@ -101,16 +115,14 @@ function iops(key, name,    round, n, a) {
 
 function off(x) { return x > 1 ? x - 1 : 1 - x }
 
-# choose(QUEUE): which columns a table has: name[], cmp[].
-function choose(queue,    crypt, pr, j) {
-	crypt = is_crypt(queue)
-	pr = is_pr(queue)
-	nr_names = crypt ? CRYPT_NAMES : pr ? PR_NAMES : NAMES
+# choose(ABOUT): which columns a table has: name[], cmp[].
+function choose(what,    j) {
+	nr_names = what == "crypt" ? CRYPT_NAMES : what == "file" ? FILE_NAMES : what == "pr" ? PR_NAMES : NAMES
 	for (j = 1; j <= nr_names; j++)
-		name[j] = crypt ? crypt_names[j] : pr ? pr_names[j] : names[j]
-	nr_cmps = crypt ? CRYPT_CMPS : pr ? PR_CMPS : CMPS
+		name[j] = what == "crypt" ? crypt_names[j] : what == "file" ? file_names[j] : what == "pr" ? pr_names[j] : names[j]
+	nr_cmps = what == "crypt" ? CRYPT_CMPS : what == "file" ? FILE_CMPS : what == "pr" ? PR_CMPS : CMPS
 	for (j = 1; j <= nr_cmps; j++)
-		cmp[j] = crypt ? crypt_cmps[j] : pr ? pr_cmps[j] : cmps[j]
+		cmp[j] = what == "crypt" ? crypt_cmps[j] : what == "file" ? file_cmps[j] : what == "pr" ? pr_cmps[j] : cmps[j]
 }
 
 # compare(KEY, CMP): sets the globals that a cell and the JSON show; false if there is nothing to compare.
@@ -119,7 +131,7 @@ function compare(key, what,    part, twins, k) {
 	pairs = ratios(key, part[1], part[2])
 	bar = bar_of(what, source[key], queue[key], row[key])
 	spread = -1
-	verdict = is_crypt(queue[key]) && bar ? "missing" : "-"
+	verdict = about(queue[key]) && bar ? "missing" : "-"
 	if (!pairs)
 		return 0
 	ratio = median(R, pairs)
@@ -201,14 +213,15 @@ END {
 	print "VS: vdisk striped. Of crypt, with sectors of 512 or 4096 bytes, and the real cipher or one that is free: C: dm-crypt as"
 	print "cryptsetup sets it up; CN: without its queues; VC: vdisk crypt; B: the bare cipher, of one processor. Of pr,"
 	print "with 1 or 100 registrants: W: a stack without it; P: with it."
+	print "Of file, on null_blk with memory: F: the file itself; LD: a loop device with direct I/O; LB: one without; VF: vdisk file."
 	print "Thousands of IOPS, then ratios, each with the peer's spread against itself and the verdict."
 	for (i = 1; i <= nr_keys; i++) {
 		key = keys[i]
 		group = source[key] == "gen" ? "generator on " : "fio on "
-		group = group queue[key] (is_crypt(queue[key]) ? " crypt" : " null_blk")
+		group = group queue[key] " " (about(queue[key]) ? about(queue[key]) : "null_blk")
 		# A bar may change from row to row.
-		if (group != last_group || is_crypt(queue[key])) {
-			choose(queue[key])
+		if (group != last_group || about(queue[key])) {
+			choose(about(queue[key]))
 			bars = ""
 			for (j = 1; j <= nr_cmps; j++) {
 				bar = bar_of(cmp[j], source[key], queue[key], row[key])

@@ -3,6 +3,7 @@
 
 SECTORS=$((4 << 21))
 CHUNK=128
+FILE_MIB=128
 # What the generator is told, and what it answers.
 # shellcheck disable=SC2034 # used by who sources this
 generator=/sys/kernel/debug/vdisk-biogen/run
@@ -13,7 +14,7 @@ load_bench() {
 	modprobe null_blk nr_devices=0
 }
 
-# null_disk NUMBER bio|mq: /dev/nullb<NUMBER>, a device that answers at once and copies nothing. Fails if the kernel has no
+# null_disk NUMBER bio|mq: /dev/nullb<NUMBER>, a device that answers at once and copies nothing, unless $NULL_MEMORY is 1. Fails if the kernel has no
 # such mode: newer ones take the other one instead, and only the attribute tells.
 null_disk() {
 	local dir=/sys/kernel/config/nullb/nullb$1 mode=2
@@ -22,7 +23,7 @@ null_disk() {
 	echo "$((SECTORS >> 11))" >"$dir/size"
 	echo "$mode" >"$dir/queue_mode"
 	echo 0 >"$dir/irqmode"
-	echo 0 >"$dir/memory_backed"
+	echo "${NULL_MEMORY:-0}" >"$dir/memory_backed"
 	nproc >"$dir/submit_queues"
 	echo 1 >"$dir/power"
 	if [[ $(<"$dir/queue_mode") != "$mode" ]]; then
@@ -88,6 +89,39 @@ pr_stacks() {
 	done
 }
 
+# file_stacks FS DISK: files on such a file system, of the same size: one for all that go past the page cache, the file itself (F),
+# a loop device (LD) and vdisk (VF), and one for a loop device that goes through it (LB). Both have been written to.
+file_stacks() {
+	local fs=$1 disk=/dev/nullb$2 dir=$TMPDIR/$1 twin file
+	mkdir "$dir"
+	modprobe -q "$fs"
+	modprobe -q loop
+	case $fs in
+	ext4) mkfs.ext4 -qF -b 4096 "$disk" ;;
+	*) "mkfs.$fs" -qf "$disk" >/dev/null ;;
+	esac
+	mount -t "$fs" "$disk" "$dir"
+	for file in direct buffered; do
+		head -c "${FILE_MIB}M" /dev/zero >"$dir/$file"
+	done
+	sync -f "$dir"
+	for twin in '' b; do
+		ln -s "$dir/direct" "$TMPDIR/$fs-F$twin"
+		ln -s "$(losetup --find --show --direct-io=on "$dir/direct")" "$TMPDIR/$fs-LD$twin"
+		ln -s "$(losetup --find --show "$dir/buffered")" "$TMPDIR/$fs-LB$twin"
+	done
+	dmsetup create "$VD$fs-VF" --table "0 $((FILE_MIB << 11)) vdisk file $dir/direct"
+}
+
+file_stacks_gone() {
+	local link
+	dmsetup remove --retry "$VD$1-VF"
+	for link in "$TMPDIR/$1"-L*; do
+		losetup -d "$(readlink "$link")"
+	done
+	umount "$TMPDIR/$1"
+}
+
 # device PREFIX FIRST NAME: what the generator calls one of them, or the null disk itself (raw), or a cipher of PREFIX's
 # sector size (B)
 device() {
@@ -102,6 +136,7 @@ device() {
 node() {
 	case $3 in
 	raw) echo "/dev/nullb$2" ;;
+	F* | L[DB]*) readlink -f "$TMPDIR/$1-$3" ;;
 	*) echo "/dev/mapper/$VD$1-$3" ;;
 	esac
 }
