@@ -79,7 +79,7 @@ stopped() {
 # says STATUS TEXT URL [OPTION...]: vdisk-fetchd --check ends so, and says this, in one line
 says() {
 	local status=0 said
-	said=$(vdisk-fetchd --name img --check --deadline 1s "${@:4}" "$3" 2>&1) || status=$?
+	said=$(vdisk-fetchd --name img --check --deadline 20s "${@:4}" "$3" 2>&1) || status=$?
 	[[ $status == "$1" && $said == *"$2"* && ($1 == 0 || $said != *$'\n'*) ]]
 	ok $? "${3##*/} ${*:4}: $2"
 	[[ $status == "$1" && $said == *"$2"* ]] || comment "exits with $status and says" "$said"

@@ -19,7 +19,7 @@ url=http://127.0.0.1:8080/img
 says 0 "\"sectors\":$len" "$url"
 says 2 'no such object (404)' http://127.0.0.1:8080/none
 says 2 'no ranges can be had there' http://127.0.0.1:8081/img
-says 2 "Couldn't connect" http://127.0.0.1:1/img
+says 2 "Couldn't connect" http://127.0.0.1:1/img --deadline 2s
 says 2 'no footer of a VHD' "$url" --vhd1
 says 1 'no such kind of origin' ftp://127.0.0.1/img
 says 1 'not a value for this option: --unit' "$url" --unit 1
@@ -101,11 +101,15 @@ wait_for 30 grep -q 'serves img' "$TMP/fetchd.out"
 ok $? 'fd store: attached'
 grep -qx 'READY=1' "$TMP/store.out"
 ok $? 'it tells that it is ready'
+served() { (($(grep -c 'serves img' "$TMP/fetchd.out") == $1)); }
 reading a -t 4 -n 100
-for ((i = 0; i < 4; i++)); do
-	sleep 0.7
+for ((i = 1; i < 5; i++)); do
+	sleep 0.3
+	wait_for 30 served "$i"
 	kill -9 "$(awk '$1 == "started" { pid = $2 } END { print pid }' "$TMP/store.out")"
 done
+wait_for 30 served 5
+ok $? 'fd store: attached again, each time'
 read_is 0 'kill -9, fd store, on_loss:fail: every byte is right, no error'
 is "$(awk '$1 == "started" { last = $3 } END { print (last > 0) }' "$TMP/store.out")" 1 'it got the file back'
 is "$(grep -c '^started' "$TMP/store.out")" 5 'it was started five times'

@@ -308,8 +308,10 @@ static bool may_help(const struct fetch *f, CURLcode result)
 {
 	if (!f->probe)
 		return true;
-	if (f->response.status)
-		return f->response.status >= 500 || f->response.status == 429 || f->response.status == 206;
+	if (f->response.status && f->response.status != 206)
+		return f->response.status >= 500 || f->response.status == 429;
+	if (f->error)
+		return false;
 	return result == CURLE_COULDNT_CONNECT || result == CURLE_OPERATION_TIMEDOUT || result == CURLE_GOT_NOTHING ||
 	       result == CURLE_RECV_ERROR || result == CURLE_SEND_ERROR || result == CURLE_COULDNT_RESOLVE_HOST;
 }
@@ -329,7 +331,9 @@ void fetch_finished(struct fetch *f, CURLcode result)
 		if (f->response.checked)
 			snprintf(f->why, sizeof(f->why), "sends %u of %u bytes", f->got - f->base, f->len - f->base);
 	} else {
-		snprintf(f->why, sizeof(f->why), "cannot be read: %s", curl_easy_strerror(result));
+		/* If it was us who ended the last try: what was wrong with those before says more. */
+		if (!*f->why || !f->deadline || now_ms() < f->deadline)
+			snprintf(f->why, sizeof(f->why), "cannot be read: %s", curl_easy_strerror(result));
 		error = result == CURLE_OPERATION_TIMEDOUT ? ETIMEDOUT : ENOLINK;
 	}
 	if (f->response.status && f->response.status != 206)

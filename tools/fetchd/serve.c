@@ -126,6 +126,7 @@ static void prepare(struct fetch *f, uint64_t id, uint64_t offset, uint32_t len,
 	f->len = len;
 	f->got = f->used = f->tries = 0;
 	f->no_match = f->probe = false;
+	f->why[0] = 0;
 	f->deadline = deadline_ms ? now_ms() + deadline_ms : 0;
 }
 
