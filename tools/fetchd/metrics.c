@@ -125,10 +125,17 @@ unsigned int metrics_fds(struct curl_waitfd *fds)
 	for (unsigned int i = 0; i < FETCHD_MAX_CLIENTS; i++)
 		if (clients[i] >= 0)
 			fds[nr++] = (struct curl_waitfd){ .fd = clients[i], .events = CURL_WAIT_POLLIN };
-	/* Others wait in the backlog. */
-	if (nr < FETCHD_MAX_CLIENTS)
-		fds[nr++] = (struct curl_waitfd){ .fd = listener, .events = CURL_WAIT_POLLIN };
+	fds[nr++] = (struct curl_waitfd){ .fd = listener, .events = CURL_WAIT_POLLIN };
 	return nr;
+}
+
+/* The one that has said nothing for longest makes room. */
+static void accept_client(void)
+{
+	if (clients[0] >= 0)
+		close(clients[0]);
+	memmove(clients, clients + 1, sizeof(clients) - sizeof(clients[0]));
+	clients[FETCHD_MAX_CLIENTS - 1] = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 }
 
 /* In each turn of the loop, with what metrics_fds() gave. */
@@ -140,17 +147,14 @@ void metrics_step(const struct curl_waitfd *fds, unsigned int nr)
 	for (unsigned int i = 0; i < nr; i++) {
 		if (!fds[i].revents)
 			continue;
+		if (fds[i].fd == listener)
+			accept_client();
 		for (unsigned int c = 0; c < FETCHD_MAX_CLIENTS; c++) {
-			if (fds[i].fd == listener && clients[c] < 0) {
-				clients[c] = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-				break;
-			}
-			if (fds[i].fd == clients[c]) {
-				answer(clients[c]);
-				close(clients[c]);
-				clients[c] = -1;
-				break;
-			}
+			if (fds[i].fd != clients[c])
+				continue;
+			answer(clients[c]);
+			close(clients[c]);
+			clients[c] = -1;
 		}
 	}
 	if (opt.metrics && listener < 0 && (!last || now - last >= METRICS_MS)) {
