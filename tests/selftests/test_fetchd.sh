@@ -31,7 +31,7 @@ says 2 'cannot be read: Unsupported protocol' https://127.0.0.1:8443/down --cace
 : >"$TMP/nginx/access.log"
 vdisk-fetchd --name img "$url?sig=secret" >"$TMP/out" 2>&1 &
 undo+=("kill -9 $!")
-wait_for 20 grep -q '[?][*]*' "/proc/$!/cmdline"
+wait_for 20 grep -qF '?*' "/proc/$!/cmdline"
 ! grep -q secret "/proc/$!/cmdline"
 ok $? 'what is secret in the URL is not in ps'
 kill $!
@@ -118,17 +118,19 @@ wait "$store"
 ok $? 'SIGTERM: exit status 0'
 
 # A helper that is stopped is lost after its timeout.
-reload_ro a "blob img len:$len on_loss:fail helper_timeout:2s"
+reload_ro a "blob img len:$len on_loss:fail helper_timeout:5s"
 fetchd "$url"
 compared 'it shows itself in time' a -n 3
-sleep 3
+sleep 6
 is "$(counter a blob 1 lost)" 0 'it is not lost while it waits'
 kill -STOP "$helper"
 reading a -n 20
 read_is 3 'SIGSTOP: reads fail after helper_timeout'
 kill -CONT "$helper"
 wait_for 20 is_count lost 0 a
-compared 'SIGCONT: it serves' a -n 5
+# On a slow machine it may be late once more.
+wait_for 60 timeout 60 blobd --check -n 5 "/dev/mapper/${VD}a" "$image"
+ok $? 'SIGCONT: it serves'
 stopped
 
 # Another user, a table that comes later, and goes
