@@ -8,12 +8,18 @@
  *
  * The parser walks up and down by parent pointers, so a hostile line costs
  * heap, never stack; the bounds of vdisk-types.h hold for both.
+ *
+ * It also compiles in userspace, for the tools.
  */
+#ifdef __KERNEL__
 #include <linux/ctype.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 
 #include "vdisk.h"
+#else
+#include "vdisk-grammar-user.h"
+#endif
 
 static const struct vdisk_ops *const vdisk_all_ops[VDISK_NR_TYPES] = {
 	[VDISK_TYPE_BLOCK] = &vdisk_block_ops,

@@ -10,6 +10,9 @@
 #define VDISK_TYPES_H
 
 #include <linux/types.h>
+#ifndef __KERNEL__
+#include <stdbool.h>
+#endif
 
 #define VDISK_NAME_MAX		63	/* bytes of a name or label */
 #define VDISK_WORD_MAX		4095	/* bytes of any word of a line */
