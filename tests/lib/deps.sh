@@ -4,7 +4,7 @@
 DEPS=(
 	qemu-system-x86 qemu-utils busybox-static cpio kmod dmsetup rsync xz-utils zstd   # guests
 	gcc libc6-dev make bc flex bison libelf-dev libssl-dev pahole perl     # kernels and modules
-	libjson-c-dev libblkid-dev uuid-dev libcryptsetup-dev libkeyutils-dev jq libxml2-utils  # the tool, and its tests
+	libjson-c-dev libblkid-dev uuid-dev libcryptsetup-dev libkeyutils-dev jq libxml2-utils libdevmapper-dev  # the tool, and its tests
 	fio e2fsprogs xfsprogs btrfs-progs cryptsetup-bin keyutils sg3-utils shellcheck sparse libiscsi-bin  # tests
 	libcurl4-openssl-dev libsystemd-dev nginx-light curl openssl  # vdisk-fetchd, and its tests
 )

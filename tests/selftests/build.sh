@@ -20,7 +20,8 @@ for source in "$here"/*.c; do
 done
 
 # Asking make takes its time in a guest.
-for source in "$here"/../../tools/vdisk/*.[ch] "$here"/../../drivers/md/dm-vdisk/vdisk-store.[ch]; do
+for source in "$here"/../../tools/vdisk/*.[ch] "$here"/../../drivers/md/dm-vdisk/vdisk-{store,types,grammar}.[ch]; do
+	[[ -e $source ]] || continue
 	if [[ ! $dir/vdisk-unit -nt $source ]]; then
 		make -s -C "$here/../../tools/vdisk" O="$(readlink -f "$dir")" CFLAGS='-O2 -g -Werror'
 		break

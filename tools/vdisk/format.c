@@ -235,6 +235,48 @@ static int format(const struct vdisk_args *args)
 	return status;
 }
 
+/**
+ * store_make - make a file a store
+ * @path: there is no such file
+ * @len: of the disk, in sectors
+ * @unit: its block size
+ * @base_len: of the base, in sectors; 0: not recorded
+ * @lineage: word for the base, or NULL
+ *
+ * What fails leaves no file.
+ *
+ * Return: an exit status, after saying what is wrong.
+ */
+int store_make(const char *path, __u64 len, __u32 unit, __u64 base_len, const char *lineage)
+{
+	__u64 sectors = unit / VDISK_STORE_SECTOR;
+	__u64 max_len = len < MAX_SECTORS / 4 ? len * 4 : MAX_SECTORS / sectors * sectors;
+	struct vdisk_store_sb sb = {};
+	struct store store;
+	int status;
+
+	if (!len || len % sectors || !vdisk_store_lay_out(&sb, len, max_len, unit))
+		return vdisk_fail("%s: no store can be made for a disk of %llu sectors in blocks of %u bytes; say another --len",
+				  path, len, unit);
+	sb.base_len = cpu_to_le64(base_len);
+	if (lineage)
+		strncpy((char *)sb.lineage, lineage, sizeof(sb.lineage) - 1);
+	uuid_generate_random(sb.uuid);
+	sb.epoch = cpu_to_le64(1);
+	sb.sequence = cpu_to_le64(1);
+	vdisk_store_sb_seal(&sb);
+	status = store_open(&store, path, STORE_WRITE | STORE_CREATE);
+	if (status)
+		return status;
+	if (!store.created)
+		status = vdisk_fail("%s: was made by someone else just now; look what it is, and try again", path);
+	status = status ?: fit(&store, &sb) ?: write_all(&store, &sb) ?: store_flush(&store);
+	if (status && store.created)
+		unlink(path);
+	store_close(&store);
+	return status;
+}
+
 const struct vdisk_command vdisk_format = {
 	.name = "format",
 	.what = "make an empty store",

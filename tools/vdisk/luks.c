@@ -171,6 +171,7 @@ out:
 
 const struct vdisk_command vdisk_luks = {
 	.name = "luks",
+	.operands = "DEVICE",
 	.what = "print the stack that opens a LUKS container, and load its key",
 	.more = "Asks for the passphrase, puts the volume key into the keyring of the user (@u) as logon key vdisk:luks-UUID,\n"
 		"and prints the stack that opens the payload. The key is used when a table is loaded; unlink it afterwards:\n"

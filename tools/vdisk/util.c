@@ -4,6 +4,7 @@
  */
 #include <ctype.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,26 @@
 
 char vdisk_error[1024];
 bool vdisk_printed;
+
+volatile sig_atomic_t vdisk_stopped;
+
+static void stop(int number)
+{
+	(void)number;
+	vdisk_stopped = 1;
+}
+
+/* From now on Ctrl-C and the like only set vdisk_stopped, for who has something to undo. */
+void vdisk_catch(void)
+{
+	static const int numbers[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT };
+	struct sigaction action = { .sa_handler = stop };
+
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
+		sigaction(numbers[i], &action, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
+}
 
 /* The value of an option; NULL if it was not given. */
 const char *vdisk_option(const struct vdisk_args *args, const char *name)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Unit tests: checksums, sizes, and what check, map and repair make of stores
+ * Unit tests: checksums, sizes, stacks and their lengths, and what check, map and repair make of stores
  * that were changed at every byte, hold hostile numbers, or chance. They need no
  * kernel module. Prints TAP.
  *
@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "vdisk.h"
+#include "stack.h"
 
 #define LEN	8192	/* sectors: 5 of the presence area with units of 512 */
 #define LEAF	2	/* the one that is changed */
@@ -371,6 +372,81 @@ static int make_file(const char *file, __u32 unit, __u32 flags)
 	return 0;
 }
 
+/* What a person writes, the canonical line or the message, and the natural length. */
+static void test_stacks(void)
+{
+	static const struct {
+		const char *text, *line;
+		__u64 length;
+	} stacks[] = {
+		{ "blob a len:10M", "blob a len:20480", 20480 },
+		{ "delay read:1ms ( blob a len:7 )", "delay read:1000us ( blob a len:7 )", 7 },
+		{ "striped chunk:4K ( blob a len:17 ) ( blob b len:25 )", "striped chunk:8 ( blob a len:17 ) ( blob b len:25 )", 32 },
+		{ "concat ( blob a len:17 ) ( blob b len:25 )", "concat ( blob a len:17 ) ( blob b len:25 )", 42 },
+		{ "concat ( blob a len:17 ) ( ram )", "concat ( blob a len:17 ) ( ram )", VDISK_UNBOUNDED },
+		{ "overlay volatile ( ram max:1M ) ( blob a len:5 )", "overlay volatile ( ram max:2048 ) ( blob a len:5 )", 5 },
+		{ "overlay volatile ( blob b len:9 ) ( zero )", "overlay volatile ( blob b len:9 ) ( zero )", 9 },
+		{ "crypt sector_size:4096 key::64:logon:a cipher:aes-xts-plain64 ( blob a len:15 )",
+		  "crypt cipher:aes-xts-plain64 key::64:logon:a sector_size:4096 ( blob a len:15 )", 8 },
+		{ "pr nexus:n domain:d ( blob a len:3 )", "pr domain:d nexus:n ( blob a len:3 )", 3 },
+		{ "file /a\\ b\\\\c", "file /a\\ b\\\\c", VDISK_UNBOUNDED },
+		{ "block 8:0 len:1M", "block 8:0 len:2048", 2048 },
+		{ "striped ( ram )", "striped: chunk: missing", 0 },
+		{ "ram max:10X", "ram: max: '10X' is not a number of sectors", 0 },
+		{ "zero a\001\033\x80\xe9", "zero: 'a\\001\\e\\200\xe9': unknown word", 0 },
+		{ "concat ( zero", "concat/0/zero: ')' missing behind it", 0 },
+		{ "delay read:1us/2us@99.99 ( zero )", "delay read:1us/2us@99.99 ( zero )", VDISK_UNBOUNDED },
+		{ "", "empty: a stack is a node type and its words", 0 },
+	};
+
+	for (size_t i = 0; i < sizeof(stacks) / sizeof(stacks[0]); i++) {
+		struct vdisk_stack s;
+		struct words words = {};
+		char *line;
+
+		words_split(&words, stacks[i].text);
+		words_translate(&words);
+		if (stack_parse(&s, &words)) {
+			ok(!strcmp(vdisk_error, stacks[i].line), stacks[i].line);
+		} else {
+			line = stack_line(&s);
+			ok(!strcmp(line, stacks[i].line) && stack_length(&s) == stacks[i].length, stacks[i].line);
+			free(line);
+			stack_free(&s);
+		}
+		words_free(&words);
+	}
+}
+
+static void test_give(void)
+{
+	static const struct {
+		const char *text, *message;
+		__u64 len;
+	} stacks[] = {
+		{ "blob a len:8", "blob: has 8 sectors, 9 are asked of it", 9 },
+		{ "striped chunk:8 ( blob a len:32 ) ( blob b len:32 )",
+		  "striped: length 40: not a multiple of 2 children x 8 sectors of chunk", 40 },
+		{ "concat ( ram ) ( ram )", "concat/0/ram: has no length of its own, so it can only be the last", 8 },
+		{ "overlay volatile ( ram ) ( blob a len:8 )", "", 16 },
+		{ "concat ( blob a len:8 ) ( ram )", "", 99 },
+	};
+
+	for (size_t i = 0; i < sizeof(stacks) / sizeof(stacks[0]); i++) {
+		struct vdisk_stack s;
+		struct words words = {};
+
+		words_split(&words, stacks[i].text);
+		*vdisk_error = 0;
+		if (!stack_parse(&s, &words)) {
+			stack_give(&s, stacks[i].len);
+			stack_free(&s);
+		}
+		ok(!strcmp(vdisk_error, stacks[i].message), stacks[i].text);
+		words_free(&words);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	memory = memfd_create("store", 0);
@@ -386,6 +462,8 @@ int main(int argc, char **argv)
 
 	test_crc32c();
 	test_sizes();
+	test_stacks();
+	test_give();
 	test_flips(512);
 	test_flips(4096);
 	test_repair();

@@ -10,6 +10,8 @@
 #include "vdisk.h"
 
 static const struct vdisk_command *const commands[] = {
+	&vdisk_create, &vdisk_remove, &vdisk_list, &vdisk_show, &vdisk_stat, &vdisk_grow, &vdisk_key,
+	&vdisk_check_line, &vdisk_length,
 	&vdisk_format, &vdisk_check, &vdisk_repair, &vdisk_dump, &vdisk_map, &vdisk_luks,
 };
 
@@ -17,10 +19,10 @@ static const struct vdisk_command *const commands[] = {
 
 static void usage(FILE *to)
 {
-	fputs("Usage: vdisk COMMAND [OPTION...] STORE\n\n"
-	      "Works on stores of dm-vdisk overlays while no disk uses them. A STORE is a block device or a file.\n\n", to);
+	fputs("Usage: vdisk COMMAND [OPTION...] OPERAND...\n\n"
+	      "Makes disks of dm-vdisk, shows and changes them, and works on stores of overlays while no disk uses them.\n\n", to);
 	for (size_t i = 0; i < NR_COMMANDS; i++)
-		fprintf(to, "  %-8s %s\n", commands[i]->name, commands[i]->what);
+		fprintf(to, "  %-11s %s\n", commands[i]->name, commands[i]->what);
 	fputs("\nvdisk COMMAND --help has the options of one and an example; see also vdisk(8).\n", to);
 }
 
@@ -40,7 +42,7 @@ static void print_option(const char *name, const char *arg, const char *help)
 
 static void command_help(const struct vdisk_command *command)
 {
-	printf("Usage: vdisk %s [OPTION...] STORE\n\n%s\nOptions:\n", command->name, command->more);
+	printf("Usage: vdisk %s [OPTION...] %s\n\n%s\nOptions:\n", command->name, command->operands ?: "STORE", command->more);
 	for (const struct vdisk_option *option = command->options; option->name; option++)
 		print_option(option->name, option->arg, option->help);
 	print_option("json", NULL, "for programs; what went wrong is then said as {\"error\": TEXT}, too");
@@ -54,6 +56,22 @@ static const struct vdisk_command *find(const char *name)
 		if (!strcmp(commands[i]->name, name))
 			return commands[i];
 	return NULL;
+}
+
+/* For the completion: a command, its first operand, its options. */
+static void print_commands(void)
+{
+	for (size_t i = 0; i < NR_COMMANDS; i++) {
+		const struct vdisk_command *command = commands[i];
+		const char *operand = command->operands ?: "STORE";
+
+		operand += *operand == '[';
+		printf("%s %.*s", command->name, *operand ? (int)strspn(operand, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") : 1,
+		       *operand ? operand : "-");
+		for (const struct vdisk_option *option = command->options; option->name; option++)
+			printf(" --%s", option->name);
+		puts(" --json --help");
+	}
 }
 
 static int wrong_use(const struct vdisk_command *command, const char *what, const char *word)
@@ -93,11 +111,20 @@ static int parse(struct vdisk_args *args, int argc, char **argv)
 			return wrong_use(args->command, "no such option: ", argv[optind - 1]);
 		}
 	}
-	if (optind == argc)
-		return wrong_use(args->command, "which store?", "");
-	if (optind + 1 < argc)
-		return wrong_use(args->command, "one store at a time, not also ", argv[optind + 1]);
+	args->word = argv + optind;
+	args->nr = argc - optind;
 	args->store = argv[optind];
+	if (args->command->operands) {
+		if (args->nr < args->command->min)
+			return wrong_use(args->command, "something is missing, it takes ", args->command->operands);
+		if (args->command->max && args->nr > (args->command->max < 0 ? 0 : args->command->max))
+			return wrong_use(args->command, "too much: ", argv[argc - 1]);
+		return VDISK_OK;
+	}
+	if (!args->nr)
+		return wrong_use(args->command, "which store?", "");
+	if (args->nr > 1)
+		return wrong_use(args->command, "one store at a time, not also ", argv[optind + 1]);
 	return VDISK_OK;
 }
 
@@ -114,6 +141,10 @@ int main(int argc, char **argv)
 		puts("vdisk " VDISK_VERSION);
 		return VDISK_OK;
 	}
+	if (!strcmp(argv[1], "--complete")) {
+		print_commands();
+		return VDISK_OK;
+	}
 	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || (!strcmp(argv[1], "help") && argc == 2)) {
 		usage(stdout);
 		return VDISK_OK;
@@ -125,7 +156,11 @@ int main(int argc, char **argv)
 	}
 	args.command = find(argv[1]);
 	if (!args.command) {
-		vdisk_fail("'%s' is no command; there are format, check, repair, dump, map, luks (see vdisk --help)", argv[1]);
+		char names[256] = "";
+
+		for (size_t i = 0; i < NR_COMMANDS; i++)
+			snprintf(names + strlen(names), sizeof(names) - strlen(names), "%s%s", i ? ", " : "", commands[i]->name);
+		vdisk_fail("'%s' is no command; there are %s (see vdisk --help)", argv[1], names);
 		return VDISK_FAILED;
 	}
 	status = parse(&args, argc - 1, argv + 1);

@@ -3,8 +3,13 @@
  * The tool: what its parts share.
  *
  *	vdisk.c		the command table, --help, options
- *	format.c, check.c (and repair), dump.c, map.c: the commands
+ *	format.c, check.c (and repair), dump.c, map.c: commands for stores
+ *	create.c, show.c (and list, stat), change.c: commands for disks
  *	luks.c		what a LUKS container needs of a crypt node
+ *	stack.c		stacks, their lengths, and what people write for them
+ *	vdisk-types.c, vdisk-grammar.c: their words, the kernel's own files
+ *	dm.c		device-mapper, by libdevmapper
+ *	keys.c		the kernel's keyrings
  *	store.c		a store's I/O, offline
  *	vdisk-store.c	its format, the kernel's own file
  *	util.c		options, sizes, texts, errors, progress
@@ -13,6 +18,7 @@
 #define VDISK_TOOL_H
 
 #include <json-c/json.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -45,22 +51,37 @@ struct vdisk_command {
 	const char *status;	/* what its exit statuses mean */
 	const char *example;
 	const struct vdisk_option *options;	/* besides --json and --help; ends with one without a name */
+	const char *operands;	/* NULL: a store */
+	int min, max;		/* of them; max 0: any number, -1: none */
 	int (*run)(const struct vdisk_args *args);
 };
 
 struct vdisk_args {
 	const struct vdisk_command *command;
-	const char *store;
+	const char *store;	/* the first operand */
+	char **word;		/* all of them */
+	int nr;
 	const char *value[VDISK_MAX_OPTIONS];	/* of options[]; a flag's is "" */
 	bool json;
 };
 
 /* format.c, check.c, dump.c, map.c, luks.c */
 extern const struct vdisk_command vdisk_format, vdisk_check, vdisk_repair, vdisk_dump, vdisk_map, vdisk_luks;
+/* create.c */
+extern const struct vdisk_command vdisk_create, vdisk_remove, vdisk_check_line, vdisk_length;
+/* show.c */
+extern const struct vdisk_command vdisk_list, vdisk_show, vdisk_stat;
+/* change.c */
+extern const struct vdisk_command vdisk_grow, vdisk_key;
+
+/* format.c */
+int store_make(const char *path, __u64 len, __u32 unit, __u64 base_len, const char *lineage);
 
 /* util.c */
 const char *vdisk_option(const struct vdisk_args *args, const char *name);
 extern char vdisk_error[1024];
+extern volatile sig_atomic_t vdisk_stopped;	/* by a signal */
+void vdisk_catch(void);
 extern bool vdisk_printed;	/* JSON, so that it is too late for an error in it */
 int vdisk_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 bool vdisk_parse_size(const char *text, __u64 *sectors);

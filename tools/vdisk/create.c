@@ -1,0 +1,517 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * vdisk create, remove, check-line, length
+ */
+#define _GNU_SOURCE
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <linux/fs.h>
+#include <unistd.h>
+#include <uuid/uuid.h>
+
+#include "vdisk.h"
+#include "dm.h"
+#include "keys.h"
+#include "stack.h"
+
+#define MAX_KEYS	16
+
+/* The words of a stack: all of @args' from @first on, in one piece or in many. */
+static void get_words(const struct vdisk_args *args, int first, struct words *words)
+{
+	for (int i = first; i < args->nr; i++)
+		words_split(words, args->word[i]);
+}
+
+static int check_line(const struct vdisk_args *args)
+{
+	struct vdisk_stack *s = calloc(1, sizeof(*s));
+	struct words words = {};
+	char *line;
+	int status;
+
+	if (!s)
+		abort();
+	get_words(args, 0, &words);
+	status = stack_parse(s, &words);
+	if (!status) {
+		line = stack_line(s);
+		if (args->json) {
+			struct json_object *object = json_object_new_object();
+
+			json_object_object_add(object, "stack", json_object_new_string(line));
+			vdisk_json_print(object);
+		} else {
+			puts(line);
+		}
+		free(line);
+		stack_free(s);
+	}
+	words_free(&words);
+	free(s);
+	return status;
+}
+
+const struct vdisk_command vdisk_check_line = {
+	.name = "check-line",
+	.what = "check the words of a stack as the kernel does",
+	.more =
+"Checks STACK with the kernel's own tables and code, and prints it as dmsetup table would: the same words, and if one\n"
+"of them is wrong, the same message. Nothing is opened: whether the devices and files are there, and fit, is not looked at.\n"
+"Paths have to be absolute, and lengths in sectors, as the kernel wants them; vdisk create translates them.\n",
+	.status =
+"  0  it is right\n"
+"  1  it is not\n",
+	.example = "vdisk check-line 'striped chunk:256 ( block /dev/sda ) ( block /dev/sdb )'",
+	.operands = "STACK...",
+	.min = 1,
+	.options = (const struct vdisk_option[]){ {} },
+	.run = check_line,
+};
+
+static int length(const struct vdisk_args *args)
+{
+	struct vdisk_stack *s = calloc(1, sizeof(*s));
+	struct words words = {};
+	__u64 sectors = 0;
+	int status;
+
+	if (!s)
+		abort();
+	get_words(args, 0, &words);
+	words_translate(&words);
+	status = stack_parse(s, &words);
+	if (!status) {
+		status = stack_sizes(s, false);
+		if (!status)
+			sectors = stack_length(s);
+		if (!status && sectors == VDISK_UNBOUNDED)
+			status = vdisk_fail("the stack has no length of its own, it is as long as it has to be: say one to vdisk create --len");
+		stack_free(s);
+	}
+	if (!status && args->json) {
+		struct json_object *object = json_object_new_object();
+
+		vdisk_json_number(object, "sectors", sectors);
+		vdisk_json_number(object, "bytes", sectors * 512);
+		vdisk_json_print(object);
+	} else if (!status) {
+		printf("%llu\n", sectors);
+	}
+	words_free(&words);
+	free(s);
+	return status;
+}
+
+const struct vdisk_command vdisk_length = {
+	.name = "length",
+	.what = "print the length of a stack in sectors",
+	.more =
+"Looks at the devices, files and stores that STACK names, and prints how many sectors of 512 bytes the disk has.\n",
+	.status =
+"  0  done\n"
+"  1  STACK is wrong, something of it is not there, or it has no length of its own\n",
+	.example = "vdisk length 'overlay volatile ( ram ) ( file debian.img )'",
+	.operands = "STACK...",
+	.min = 1,
+	.options = (const struct vdisk_option[]){ {} },
+	.run = length,
+};
+
+/* create */
+
+struct key {
+	char *path, *description;
+};
+
+struct made {
+	const char *name;
+	struct words words;
+	struct vdisk_stack *stack;
+	char *line;
+	__u64 sectors;
+	struct key key[MAX_KEYS];
+	int nr_keys;
+	/* What has to be undone: so many were done. */
+	bool device;
+	int nr_loaded;
+	unsigned int nr_stores;
+	const struct vdisk_node *store[VDISK_MAX_NODES];
+};
+
+static int check_name(const char *name)
+{
+	if (!*name || strlen(name) > 120 || name[strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789#+.:=@_-")] ||
+	    !strcmp(name, ".") || !strcmp(name, "..") || !strcmp(name, "control"))
+		return vdisk_fail("'%.200s' is no name for a disk: at most 120 letters, digits and . _ - + : = @ #", name);
+	return VDISK_OK;
+}
+
+/* keyfile:PATH of a crypt becomes key:, and the key is loaded when all else is known to be good. */
+static int take_keys(struct made *made)
+{
+	bool want_type = true, crypt = false;
+
+	for (unsigned int i = 0; i < made->words.nr; i++) {
+		char **word = &made->words.word[i];
+		struct key *key = &made->key[made->nr_keys];
+		int bytes;
+
+		if (!strcmp(*word, "(") || !strcmp(*word, ")")) {
+			want_type = **word == '(';
+			crypt = false;
+		} else if (want_type) {
+			crypt = !strcmp(*word, "crypt");
+			want_type = false;
+		} else if (crypt && !strncmp(*word, "keyfile:", 8)) {
+			if (made->nr_keys == MAX_KEYS)
+				return vdisk_fail("more than %d key files: load keys with keyctl, and say key:", MAX_KEYS);
+			bytes = keys_size(*word + 8);
+			if (bytes < 0)
+				return VDISK_FAILED;
+			key->path = strdup(*word + 8);
+			if (!key->path || (made->nr_keys ? asprintf(&key->description, "vdisk:%s:%d", made->name, made->nr_keys) :
+							   asprintf(&key->description, "vdisk:%s", made->name)) < 0)
+				abort();
+			made->nr_keys++;
+			free(*word);
+			if (asprintf(word, "key::%d:logon:%s", bytes, key->description) < 0)
+				abort();
+		}
+	}
+	return VDISK_OK;
+}
+
+static unsigned int block_size(const struct vdisk_node *n)
+{
+	unsigned int size = 512, child;
+	int fd, block;
+
+	if (n->type->nr_args && n->type->args[0].kind == VDISK_DEVICE) {
+		fd = open(stack_path(n), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+		if (fd >= 0 && !ioctl(fd, BLKSSZGET, &block) && block > 512)
+			size = block;
+		if (fd >= 0)
+			close(fd);
+	}
+	if (n->type == &vdisk_types[VDISK_TYPE_CRYPT] && n->val[CRYPT_SECTOR_SIZE].set)
+		size = atoi(n->val[CRYPT_SECTOR_SIZE].str);
+	for (unsigned int i = 0; i < n->nr_children; i++) {
+		child = block_size(n->children[i]);
+		if (child > size)
+			size = child;
+	}
+	return size;
+}
+
+/* Stores that are to be made. */
+static int find_stores(struct made *made, bool create)
+{
+	struct vdisk_stack *s = made->stack;
+
+	for (unsigned int i = 0; i < s->nr_nodes; i++) {
+		struct vdisk_node *n = s->nodes[i];
+
+		if (!stack_is_store(n) || n->size != VDISK_UNBOUNDED)
+			continue;
+		if (!create || n->type != &vdisk_types[VDISK_TYPE_FILE])
+			return vdisk_fail("%s: there is no such %s; vdisk format makes a store", stack_path(n), n->type->args[0].name);
+		if (n->val[FILE_START].set || n->val[FILE_LEN].set)
+			return vdisk_fail("%s: a store with start: or len: is not made by --create; use vdisk format", stack_path(n));
+		for (unsigned int j = 0; j < made->nr_stores; j++)
+			if (!strcmp(stack_path(made->store[j]), stack_path(n)))
+				return vdisk_fail("%s: twice in this stack; a store is of one node", stack_path(n));
+		made->store[made->nr_stores++] = n;
+	}
+	return VDISK_OK;
+}
+
+static unsigned int store_unit(const struct vdisk_node *n)
+{
+	const struct vdisk_node *overlay = n->parent;
+
+	return overlay->val[OVERLAY_UNIT].set ? (unsigned int)atoi(overlay->val[OVERLAY_UNIT].str) : block_size(overlay);
+}
+
+static __u64 store_base(const struct vdisk_node *n)
+{
+	const struct vdisk_node *base = n->parent->children[1];
+	__u64 len = base->ops->length(base);
+
+	return len == VDISK_UNBOUNDED ? 0 : len;
+}
+
+static int make_store(const struct vdisk_node *n)
+{
+	return store_make(stack_path(n), n->parent->len, store_unit(n), store_base(n), n->parent->val[OVERLAY_LINEAGE].str);
+}
+
+/* Everything that can be known before something is done. */
+static int prepare(const struct vdisk_args *args, struct made *made)
+{
+	const char *len = vdisk_option(args, "len");
+	bool create = vdisk_option(args, "create");
+	__u64 natural;
+
+	made->name = args->word[0];
+	get_words(args, 1, &made->words);
+	words_translate(&made->words);
+	if (check_name(made->name) || take_keys(made))
+		return VDISK_FAILED;
+	made->stack = calloc(1, sizeof(*made->stack));
+	if (!made->stack)
+		abort();
+	if (stack_parse(made->stack, &made->words) || stack_sizes(made->stack, create) || find_stores(made, create))
+		return VDISK_FAILED;
+	natural = stack_length(made->stack);
+	if (len && (!vdisk_parse_size(len, &made->sectors) || !made->sectors))
+		return vdisk_fail("--len: '%s' is no size: say a number of sectors (of 512 bytes), or one like 512K, 100M, 10G", len);
+	if (!len && natural == VDISK_UNBOUNDED)
+		return vdisk_fail("the stack has no length of its own: say how long the disk is, as in --len 10G");
+	if (!len)
+		made->sectors = natural;
+	if (!made->sectors)
+		return vdisk_fail("the disk would have no sectors: what it lies on is empty");
+	made->line = words_join(&made->words);
+	return stack_give(made->stack, made->sectors);
+}
+
+static void undo(struct made *made)
+{
+	char why[sizeof(vdisk_error)];
+
+	memcpy(why, vdisk_error, sizeof(why));
+	if (made->device)
+		disk_remove(made->name);
+	while (made->nr_loaded)
+		keys_drop(made->key[--made->nr_loaded].description);
+	while (made->nr_stores)
+		unlink(stack_path(made->store[--made->nr_stores]));
+	memcpy(vdisk_error, why, sizeof(why));
+}
+
+static int stopped(void)
+{
+	return vdisk_stopped ? vdisk_fail("stopped; everything is undone") : VDISK_OK;
+}
+
+static int make(const struct vdisk_args *args, struct made *made)
+{
+	bool scan = vdisk_option(args, "scan"), read_only = vdisk_option(args, "readonly");
+	unsigned int stores = made->nr_stores;
+	char text[128], id[UUID_STR_LEN];
+	uuid_t uuid;
+	int status;
+
+	made->nr_stores = 0;
+	uuid_generate_random(uuid);
+	uuid_unparse(uuid, id);
+	snprintf(text, sizeof(text), "%s%s", scan ? DISK_UUID_SCAN : DISK_UUID, id);
+	vdisk_catch();
+	/* The name first: whoever has it may make the rest. */
+	status = disk_make(made->name, text);
+	made->device = !status;
+	while (!status && made->nr_stores < stores) {
+		status = stopped() ?: make_store(made->store[made->nr_stores]);
+		made->nr_stores += !status;
+	}
+	while (!status && made->nr_loaded < made->nr_keys) {
+		const struct key *key = &made->key[made->nr_loaded];
+
+		status = stopped() ?: keys_load(key->path, key->description);
+		made->nr_loaded += !status;
+	}
+	keys_reach();
+	status = status ?: stopped() ?: disk_load(made->name, made->sectors, made->line, read_only) ?:
+		 stopped() ?: disk_resume(made->name, scan) ?: stopped();
+	if (status)
+		undo(made);
+	return status;
+}
+
+static void quote(const char *text)
+{
+	putchar('\'');
+	for (; *text; text++) {
+		if (*text == '\'')
+			fputs("'\\''", stdout);
+		else
+			putchar(*text);
+	}
+	putchar('\'');
+}
+
+static void explain(const struct vdisk_args *args, const struct made *made)
+{
+	for (unsigned int i = 0; i < made->nr_stores; i++) {
+		const struct vdisk_node *n = made->store[i];
+		const char *lineage = n->parent->val[OVERLAY_LINEAGE].str;
+
+		fputs("vdisk format ", stdout);
+		quote(stack_path(n));
+		printf(" --len %llu --unit %u", n->parent->len, store_unit(n));
+		if (store_base(n))
+			printf(" --base-len %llu", store_base(n));
+		if (lineage)
+			printf(" --lineage %s", lineage);
+		putchar('\n');
+	}
+	for (int i = 0; i < made->nr_keys; i++) {
+		printf("keyctl padd logon %s @u < ", made->key[i].description);
+		quote(made->key[i].path);
+		putchar('\n');
+	}
+	printf("dmsetup create %s%s --table ", made->name, vdisk_option(args, "readonly") ? " --readonly" : "");
+	printf("'0 %llu vdisk ", made->sectors);
+	for (const char *c = made->line; *c; c++) {
+		if (*c == '\'')
+			fputs("'\\''", stdout);
+		else
+			putchar(*c);
+	}
+	puts("'");
+}
+
+static void say_created(const struct vdisk_args *args, const struct made *made, bool dry)
+{
+	struct json_object *object, *stores;
+	char text[VDISK_BYTES_TEXT], device[160];
+
+	if (!args->json) {
+		if (dry)
+			explain(args, made);
+		else
+			printf("/dev/mapper/%s: %llu sectors (%s)\n", made->name, made->sectors,
+			       vdisk_bytes(text, made->sectors * 512));
+		return;
+	}
+	object = json_object_new_object();
+	stores = json_object_new_array();
+	for (unsigned int i = 0; i < made->nr_stores; i++)
+		json_object_array_add(stores, json_object_new_string(stack_path(made->store[i])));
+	json_object_object_add(object, "name", json_object_new_string(made->name));
+	snprintf(device, sizeof(device), "/dev/mapper/%s", made->name);
+	json_object_object_add(object, "device", json_object_new_string(device));
+	vdisk_json_number(object, "sectors", made->sectors);
+	json_object_object_add(object, "stack", json_object_new_string(made->line));
+	json_object_object_add(object, "stores", stores);
+	json_object_object_add(object, "created", json_object_new_boolean(!dry));
+	vdisk_json_print(object);
+}
+
+static int create(const struct vdisk_args *args)
+{
+	bool dry = vdisk_option(args, "dry-run") || vdisk_option(args, "explain");
+	struct made made = {};
+	int status;
+
+	disk_log_off();
+	status = prepare(args, &made);
+	if (!status && !dry)
+		status = make(args, &made);
+	if (!status)
+		say_created(args, &made, dry);
+	for (int i = 0; i < made.nr_keys; i++) {
+		free(made.key[i].path);
+		free(made.key[i].description);
+	}
+	if (made.stack)
+		stack_free(made.stack);
+	free(made.stack);
+	free(made.line);
+	words_free(&made.words);
+	return status;
+}
+
+const struct vdisk_command vdisk_create = {
+	.name = "create",
+	.what = "make a disk of a stack",
+	.more =
+"Makes /dev/mapper/NAME of STACK, which is what a table line of dm-vdisk has, see dm-vdisk.rst: a type, its words, and its\n"
+"children in parentheses. Lengths may have K, M, G, T or P behind them, paths may be relative, and the length of the disk is\n"
+"found. A crypt may have keyfile:PATH for key:, a file of 32 or 64 bytes; its key is kept in root's user keyring as\n"
+"vdisk:NAME until the disk is removed. What goes wrong, or is stopped by Ctrl-C, is undone: nothing stays.\n"
+"The host keeps its hands off what is in the disk: nothing looks for file systems, volume groups or the like in it.\n",
+	.status =
+"  0  done\n"
+"  1  refused, or it failed; nothing stays\n",
+	.example = "vdisk create vm1 --create 'overlay ( file vm1.store ) ( file debian.img )'",
+	.operands = "NAME STACK...",
+	.min = 2,
+	.options = (const struct vdisk_option[]){
+		{ "len", "SIZE", "of the disk, if it is not to be as long as it can, or has no length of its own" },
+		{ "create", NULL, "make the files of stores that are not there" },
+		{ "readonly", NULL, "the disk takes no writes" },
+		{ "scan", NULL, "let the host look into the disk, as into any other" },
+		{ "dry-run", NULL, "only print what would be done" },
+		{ "explain", NULL, "the same" },
+		{}
+	},
+	.run = create,
+};
+
+/* The keys that create loaded: those whose description begins with vdisk:NAME. */
+static void drop_keys(const struct disk *disk, const char *name)
+{
+	struct words words = {};
+	char begin[160];
+	size_t len;
+
+	snprintf(begin, sizeof(begin), ":logon:vdisk:%s", name);
+	len = strlen(begin);
+	words_split(&words, disk->params ?: "");
+	for (unsigned int i = 0; i < words.nr; i++) {
+		const char *at = strncmp(words.word[i], "key:", 4) ? NULL : strstr(words.word[i], begin);
+
+		if (at && (!at[len] || (at[len] == ':' && !at[len + 1 + strspn(at + len + 1, "0123456789")])))
+			keys_drop(at + strlen(":logon:"));
+	}
+	words_free(&words);
+}
+
+static int remove_disks(const struct vdisk_args *args)
+{
+	int status = VDISK_OK;
+
+	disk_log_off();
+	for (int i = 0; i < args->nr; i++) {
+		const char *name = args->word[i];
+		struct disk disk;
+
+		if (disk_get(&disk, name, true) || disk_remove(name))
+			status = VDISK_FAILED;
+		else
+			drop_keys(&disk, name);
+		disk_put(&disk);
+	}
+	if (!status && args->json) {
+		struct json_object *object = json_object_new_object(), *names = json_object_new_array();
+
+		for (int i = 0; i < args->nr; i++)
+			json_object_array_add(names, json_object_new_string(args->word[i]));
+		json_object_object_add(object, "removed", names);
+		vdisk_json_print(object);
+	}
+	return status;
+}
+
+const struct vdisk_command vdisk_remove = {
+	.name = "remove",
+	.what = "remove disks",
+	.more =
+"Removes each disk that is called NAME, and the keys that vdisk create loaded for it. Its stores stay: what is in them is\n"
+"there again when the same stack is created. What was in memory (ram, volatile) is lost, but for a ram with a name.\n",
+	.status =
+"  0  done\n"
+"  1  one of them could not be removed, is not there, or is no vdisk\n",
+	.example = "vdisk remove vm1",
+	.operands = "NAME...",
+	.min = 1,
+	.options = (const struct vdisk_option[]){ {} },
+	.run = remove_disks,
+};

@@ -1,0 +1,407 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Device-mapper: each function is one call of the kernel's, and says what went
+ * wrong with the words that the kernel put into its log.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/dm-ioctl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "vdisk.h"
+#include "dm.h"
+
+#define DM_CONTROL	"/dev/" DM_DIR "/" DM_CONTROL_NODE
+
+static int last_error;
+
+static void no_log(int level, const char *file, int line, int dm_errno, const char *format, ...)
+{
+	(void)level, (void)file, (void)line, (void)format;
+	if (dm_errno)
+		last_error = dm_errno;
+}
+
+/* Errors are said by who calls, with what to do about them. */
+void disk_log_off(void)
+{
+	dm_log_with_errno_init(no_log);
+}
+
+/* The kernel's log, from now on. */
+static int log_open(void)
+{
+	int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+
+	if (fd >= 0)
+		lseek(fd, 0, SEEK_END);
+	return fd;
+}
+
+/*
+ * What the log says of the device, without its prefix: the last line that
+ * names it, "...: 254:0: vdisk: TEXT" or "device-mapper: vdisk: 254:0: TEXT".
+ */
+static char *log_find(int fd, const struct dm_info *info)
+{
+	char record[4096], where[32], *found = NULL, *text, *end;
+	ssize_t len;
+
+	snprintf(where, sizeof(where), " %u:%u: ", info->major, info->minor);
+	while (fd >= 0 && ((len = read(fd, record, sizeof(record) - 1)) > 0 || (len < 0 && errno == EPIPE))) {
+		if (len < 0)
+			continue;
+		record[len] = 0;
+		record[strcspn(record, "\n")] = 0;
+		text = strchr(record, ';');
+		if (!text || !strstr(text, "device-mapper: ") || !(text = strstr(text, where)))
+			continue;
+		text += strlen(where);
+		if (!strncmp(text, "vdisk: ", 7))
+			text += 7;
+		/* dm core's own, behind the reason */
+		if (!strncmp(text, "preresume failed", 16) && found)
+			continue;
+		if ((end = strstr(text, " (-E")) && end[strlen(end) - 1] == ')')
+			*end = 0;
+		free(found);
+		found = strdup(text);
+	}
+	if (fd >= 0)
+		close(fd);
+	return found;
+}
+
+static struct dm_task *task_new(int type, const char *name)
+{
+	struct dm_task *task = dm_task_create(type);
+
+	last_error = 0;
+	if (task && name && !dm_task_set_name(task, name)) {
+		dm_task_destroy(task);
+		task = NULL;
+	}
+	if (!task)
+		vdisk_fail(geteuid() ? "device-mapper cannot be used: only root may" :
+			   "device-mapper cannot be used: is the kernel's there (modprobe dm-mod)?");
+	return task;
+}
+
+static int task_error(struct dm_task *task)
+{
+	return dm_task_get_errno(task) ?: last_error ?: EIO;
+}
+
+/**
+ * disk_get - what there is of a disk
+ * @disk: is filled; disk_put() it
+ * @name: of the mapped device
+ * @table: params are of the table, not the status
+ *
+ * Return: an exit status, after saying that there is none, or another one.
+ */
+int disk_get(struct disk *disk, const char *name, bool table)
+{
+	struct dm_task *task = task_new(table ? DM_DEVICE_TABLE : DM_DEVICE_STATUS, name);
+	uint64_t start, length;
+	char *type = NULL, *params = NULL;
+	const char *uuid;
+	void *next;
+	int status = VDISK_OK;
+
+	memset(disk, 0, sizeof(*disk));
+	if (!task)
+		return VDISK_FAILED;
+	dm_task_no_open_count(task);
+	dm_task_no_flush(task);
+	if (!dm_task_run(task) || !dm_task_get_info(task, &disk->info) || !disk->info.exists) {
+		int error = task_error(task);
+
+		if (error != ENXIO && error != ENODEV && error != EIO && error != EINVAL)
+			status = vdisk_fail("%s: %s", name, strerror(error));
+		else
+			status = vdisk_fail("%s: there is no such disk; vdisk list shows those there are", name);
+		goto out;
+	}
+	uuid = dm_task_get_uuid(task);
+	snprintf(disk->uuid, sizeof(disk->uuid), "%s", uuid ?: "");
+	next = dm_get_next_target(task, NULL, &start, &length, &type, &params);
+	if (type && !strcmp(type, "vdisk") && !next && !start) {
+		disk->sectors = length;
+		disk->params = strdup(params);
+	} else if (type || strncmp(disk->uuid, DISK_UUID, strlen(DISK_UUID))) {
+		status = vdisk_fail("%s: is no vdisk, or not only one; dmsetup knows what it is", name);
+	}
+out:
+	dm_task_destroy(task);
+	return status;
+}
+
+void disk_put(struct disk *disk)
+{
+	free(disk->params);
+	disk->params = NULL;
+}
+
+bool disk_scans(const struct disk *disk)
+{
+	/* What dmsetup made is as dmsetup makes it. */
+	return !strncmp(disk->uuid, DISK_UUID_SCAN, strlen(DISK_UUID_SCAN)) ||
+	       strncmp(disk->uuid, DISK_UUID, strlen(DISK_UUID));
+}
+
+/* All mapped devices, valid until the task is destroyed. NULL: it failed. */
+struct dm_names *disk_names(struct dm_task **task)
+{
+	*task = task_new(DM_DEVICE_LIST, NULL);
+	if (!*task)
+		return NULL;
+	if (dm_task_run(*task))
+		return dm_task_get_names(*task);
+	vdisk_fail("the mapped devices cannot be listed: %s%s", strerror(task_error(*task)),
+		   geteuid() ? "; only root may" : "");
+	dm_task_destroy(*task);
+	return NULL;
+}
+
+/* What the kernel's log says of the device. To be freed; NULL: nothing. */
+static char *why(const char *name, int log)
+{
+	struct dm_task *task = dm_task_create(DM_DEVICE_INFO);
+	struct dm_info info = {};
+	char *said = NULL;
+
+	if (task && dm_task_set_name(task, name) && dm_task_run(task) && dm_task_get_info(task, &info) && info.exists)
+		said = log_find(log, &info);
+	else if (log >= 0)
+		close(log);
+	if (task)
+		dm_task_destroy(task);
+	return said;
+}
+
+static int fail(const char *name, const char *what, int error, int log)
+{
+	char *said = why(name, log);
+
+	if (said)
+		vdisk_fail("%s: %s: %s", name, what, said);
+	else if (error == EPERM || error == EACCES)
+		vdisk_fail("%s: %s: only root may", name, what);
+	else
+		vdisk_fail("%s: %s: %s%s", name, what, strerror(error),
+			   error == EBUSY ? "; it is in use" :
+			   error == EINVAL ? "; is the module loaded (modprobe dm-vdisk)? The kernel's log (dmesg) may say more" : "");
+	free(said);
+	last_error = error;
+	return VDISK_FAILED;
+}
+
+/* Runs a task that changes the device, with udev and the kernel's log. */
+static int run(struct dm_task *task, const char *name, const char *what, bool sync, uint16_t flags)
+{
+	uint32_t cookie = 0;
+	int log = log_open(), error = 0;
+
+	if (sync && !dm_task_set_cookie(task, &cookie, flags))
+		error = task_error(task);
+	if (!error && !dm_task_run(task))
+		error = task_error(task);
+	if (sync)
+		dm_udev_wait(cookie);
+	dm_task_destroy(task);
+	if (error)
+		return fail(name, what, error, log);
+	if (log >= 0)
+		close(log);
+	return VDISK_OK;
+}
+
+/**
+ * disk_make - make a mapped device without a table, which has the name then
+ * @name: of the device
+ * @uuid: of the device
+ *
+ * Return: an exit status, after saying what is wrong.
+ */
+int disk_make(const char *name, const char *uuid)
+{
+	struct dm_task *task = task_new(DM_DEVICE_CREATE, name);
+	int error = 0;
+
+	if (!task)
+		return VDISK_FAILED;
+	if (!dm_task_set_uuid(task, uuid) || !dm_task_set_add_node(task, DM_ADD_NODE_ON_RESUME) || !dm_task_run(task))
+		error = task_error(task);
+	dm_task_destroy(task);
+	if (!error)
+		return VDISK_OK;
+	if (error == EBUSY || error == EEXIST)
+		return vdisk_fail("%s: there is a mapped device of that name already; choose another, or remove it (vdisk remove %s)",
+				  name, name);
+	return vdisk_fail("%s: cannot be made: %s%s", name, strerror(error), geteuid() ? "; only root may" : "");
+}
+
+static int load(const char *name, __u64 sectors, const char *params, bool read_only)
+{
+	size_t len = strlen(params) + 1, size = sizeof(struct dm_ioctl) + sizeof(struct dm_target_spec) + (len + 7) / 8 * 8;
+	struct dm_ioctl *io = calloc(1, size);
+	struct dm_target_spec *target;
+	int fd, error = 0;
+
+	if (!io)
+		abort();
+	target = (void *)(io + 1);
+	io->version[0] = DM_VERSION_MAJOR;
+	io->data_size = size;
+	io->data_start = sizeof(*io);
+	io->target_count = 1;
+	io->flags = read_only ? DM_READONLY_FLAG : 0;
+	snprintf(io->name, sizeof(io->name), "%s", name);
+	target->length = sectors;
+	target->next = size - sizeof(*io);
+	strcpy(target->target_type, "vdisk");
+	memcpy(target + 1, params, len);
+	fd = open(DM_CONTROL, O_RDWR | O_CLOEXEC);
+	if (fd < 0 || ioctl(fd, DM_TABLE_LOAD, io))
+		error = errno;
+	if (fd >= 0)
+		close(fd);
+	free(io);
+	return error;
+}
+
+/**
+ * disk_load - load a table, which is not live before disk_resume()
+ * @name: of the device
+ * @sectors: of the disk
+ * @params: the stack
+ * @read_only: it takes no writes
+ *
+ * By the ioctl: libdevmapper doubles each backslash, and so it cannot pass a
+ * word with a blank.
+ *
+ * Return: an exit status, after saying what is wrong.
+ */
+int disk_load(const char *name, __u64 sectors, const char *params, bool read_only)
+{
+	int log = log_open(), error = load(name, sectors, params, read_only);
+
+	if (error)
+		return fail(name, "the table is refused", error, log);
+	if (log >= 0)
+		close(log);
+	return VDISK_OK;
+}
+
+/* Drops a table that was loaded and is not live. */
+int disk_clear(const char *name)
+{
+	struct dm_task *task = task_new(DM_DEVICE_CLEAR, name);
+
+	return task ? run(task, name, "cannot drop the new table", false, 0) : VDISK_FAILED;
+}
+
+int disk_suspend(const char *name)
+{
+	struct dm_task *task = task_new(DM_DEVICE_SUSPEND, name);
+
+	return task ? run(task, name, "cannot be suspended", false, 0) : VDISK_FAILED;
+}
+
+/* @scan: udev's other rules may look into it */
+int disk_resume(const char *name, bool scan)
+{
+	struct dm_task *task = task_new(DM_DEVICE_RESUME, name);
+	uint16_t flags = scan ? 0 : DM_UDEV_DISABLE_SUBSYSTEM_RULES_FLAG | DM_UDEV_DISABLE_DISK_RULES_FLAG |
+				    DM_UDEV_DISABLE_OTHER_RULES_FLAG;
+
+	if (!task)
+		return VDISK_FAILED;
+	dm_task_set_add_node(task, DM_ADD_NODE_ON_RESUME);
+	return run(task, name, "cannot go live", true, flags);
+}
+
+int disk_remove(const char *name)
+{
+	struct dm_task *task = task_new(DM_DEVICE_REMOVE, name);
+	int status;
+
+	if (!task)
+		return VDISK_FAILED;
+	dm_task_retry_remove(task);
+	status = run(task, name, "cannot be removed", true, 0);
+	if (status && last_error == EBUSY)
+		vdisk_fail("%s: is in use; stop who uses it first (fuser -v /dev/mapper/%s, lsblk /dev/mapper/%s)", name, name, name);
+	return status;
+}
+
+/**
+ * disk_message - send a message
+ * @name: of the device
+ * @text: what dmsetup message would send
+ * @answer: to be freed, NULL if there is none; NULL if none is wanted
+ *
+ * Return: an exit status, after saying what is wrong; VDISK_DAMAGE: a
+ * reservation conflict.
+ */
+int disk_message(const char *name, const char *text, char **answer)
+{
+	struct dm_task *task = task_new(DM_DEVICE_TARGET_MSG, name);
+	int log = log_open(), error = 0;
+	const char *got;
+	char *said;
+
+	if (!task)
+		return VDISK_FAILED;
+	if (!dm_task_set_sector(task, 0) || !dm_task_set_message(task, text) || !dm_task_run(task)) {
+		error = task_error(task);
+		said = why(name, log);
+		vdisk_fail("%s: %s", name, said ?: strerror(error));
+		free(said);
+	} else {
+		got = dm_task_get_message_response(task);
+		if (answer)
+			*answer = got ? strdup(got) : NULL;
+		if (log >= 0)
+			close(log);
+	}
+	dm_task_destroy(task);
+	return !error ? VDISK_OK : error == EBADE ? VDISK_DAMAGE : VDISK_FAILED;
+}
+
+/**
+ * disk_replace - another table for a disk in use
+ * @name: of the device
+ * @old: what it has now: the table
+ * @sectors: of the new table
+ * @params: likewise
+ *
+ * If the new one is refused, the old one is live again.
+ *
+ * Return: an exit status, after saying what is wrong.
+ */
+int disk_replace(const char *name, const struct disk *old, __u64 sectors, const char *params)
+{
+	char text[sizeof(vdisk_error)];
+
+	if (disk_load(name, sectors, params, old->info.read_only))
+		return VDISK_FAILED;
+	if (disk_suspend(name)) {
+		memcpy(text, vdisk_error, sizeof(text));
+		disk_clear(name);
+		memcpy(vdisk_error, text, sizeof(text));
+		return VDISK_FAILED;
+	}
+	if (!disk_resume(name, disk_scans(old)))
+		return VDISK_OK;
+	memcpy(text, vdisk_error, sizeof(text));
+	if (disk_load(name, old->sectors, old->params, old->info.read_only) || disk_resume(name, disk_scans(old)))
+		return vdisk_fail("%.500s; and its old table cannot be brought back (%.300s): it is suspended", text, vdisk_error);
+	memcpy(vdisk_error, text, sizeof(text));
+	return VDISK_FAILED;
+}

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Keys: from a file into root's user keyring, as logon keys, which no program
+ * can read again. The file's bytes are the key, 32 or 64 of them.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <keyutils.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "vdisk.h"
+#include "keys.h"
+
+#define KEY_TYPE	"logon"
+
+/* Return: the bytes of the key in a file, or -1, after saying what is wrong. */
+int keys_size(const char *path)
+{
+	struct stat st;
+
+	if (stat(path, &st)) {
+		vdisk_fail("%s: the key cannot be read: %s", path, strerror(errno));
+		return -1;
+	}
+	if (!S_ISREG(st.st_mode) || (st.st_size != 32 && st.st_size != 64)) {
+		vdisk_fail("%s: is no key: that is a file of 32 or 64 bytes (head -c 64 /dev/urandom makes one), and it has %lld",
+			   path, (long long)st.st_size);
+		return -1;
+	}
+	return st.st_size;
+}
+
+/* The kernel looks for a key in the keyrings of who loads the table; a session may have none with root's in it. */
+void keys_reach(void)
+{
+	keyctl_link(KEY_SPEC_USER_KEYRING, KEY_SPEC_PROCESS_KEYRING);
+}
+
+bool keys_exist(const char *description)
+{
+	return keyctl_search(KEY_SPEC_USER_KEYRING, KEY_TYPE, description, 0) >= 0;
+}
+
+/* Return: an exit status. */
+int keys_load(const char *path, const char *description)
+{
+	unsigned char key[65];
+	int fd = open(path, O_RDONLY | O_CLOEXEC), status = VDISK_OK;
+	ssize_t len = fd < 0 ? -1 : read(fd, key, sizeof(key));
+	int error = errno;
+
+	if (fd >= 0)
+		close(fd);
+	if (len != 32 && len != 64)
+		status = len < 0 ? vdisk_fail("%s: the key cannot be read: %s", path, strerror(error)) :
+				   vdisk_fail("%s: is no key: that is a file of 32 or 64 bytes", path);
+	else if (keys_exist(description))
+		status = vdisk_fail("key '%s' is there already, perhaps left by a disk; remove it: keyctl purge -s " KEY_TYPE " %s",
+				    description, description);
+	else if (add_key(KEY_TYPE, description, key, len, KEY_SPEC_USER_KEYRING) < 0)
+		status = vdisk_fail("key '%s' cannot be put into the keyring: %s%s", description, strerror(errno),
+				    errno == EDQUOT ? "; see /proc/sys/kernel/keys/root_maxkeys" : "");
+	explicit_bzero(key, sizeof(key));
+	return status;
+}
+
+void keys_drop(const char *description)
+{
+	long key = keyctl_search(KEY_SPEC_USER_KEYRING, KEY_TYPE, description, 0);
+
+	if (key >= 0)
+		keyctl_unlink(key, KEY_SPEC_USER_KEYRING);
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Stacks: from what a person writes to a line of a table. See stack.c. */
+#ifndef VDISK_TOOL_STACK_H
+#define VDISK_TOOL_STACK_H
+
+#include "vdisk-grammar-user.h"
+
+struct words {
+	char **word;
+	unsigned int nr;
+};
+
+void words_add(struct words *words, const char *word);
+void words_split(struct words *words, const char *text);
+char *words_join(const struct words *words);
+void words_translate(struct words *words);
+void words_free(struct words *words);
+
+const struct vdisk_type *stack_type(const char *word);
+int stack_parse(struct vdisk_stack *s, const struct words *words);
+void stack_free(struct vdisk_stack *s);
+char *stack_line(struct vdisk_stack *s);
+int stack_sizes(struct vdisk_stack *s, bool create);
+__u64 stack_length(const struct vdisk_stack *s);
+int stack_give(struct vdisk_stack *s, __u64 len);
+const char *stack_path(const struct vdisk_node *n);
+bool stack_is_store(const struct vdisk_node *n);
+
+#endif /* VDISK_TOOL_STACK_H */
