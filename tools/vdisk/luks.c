@@ -175,9 +175,9 @@ const struct vdisk_command vdisk_luks = {
 	.what = "print the stack that opens a LUKS container, and load its key",
 	.more = "Asks for the passphrase, puts the volume key into the keyring of the user (@u) as logon key vdisk:luks-UUID,\n"
 		"and prints the stack that opens the payload. The key is used when a table is loaded; unlink it afterwards:\n"
-		"keyctl purge logon vdisk:luks-UUID\n",
+		"keyctl purge logon vdisk:luks-UUID. To make a disk of it: vdisk create vm1 \"$(vdisk luks /dev/nvme0n1p3)\"\n",
 	.status = "  0  done\n  1  it could not be done\n",
-	.example = "stack=$(vdisk luks /dev/nvme0n1p3)",
+	.example = "vdisk luks --key-file pass /dev/nvme0n1p3",
 	.options = (const struct vdisk_option[]) {
 		{ "key-file", "FILE", "the passphrase, instead of asking; - is the standard input" },
 		{ "no-key", NULL, "only print: the key is there already" },
