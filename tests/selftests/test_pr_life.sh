@@ -63,8 +63,10 @@ says a 'key too long' 'pr: 18446744073709551616: no key; keys are 0x<hex> or dec
 says a 'bad type' 'pr: exclusive: no type; types are write-exclusive or exclusive-access, then nothing, -reg-only or -all-regs' reserve 0x11 exclusive
 says a 'words' 'pr: preempt: takes 3 words, not 2' preempt 0x11 0x12
 says a 'unknown' 'pr: understands: register, register-ignore, reserve, release, preempt, preempt-abort, clear, read-keys, read-reservation, read-full-status' read
+events=$(dmsetup info -c --noheadings -o events "${VD}b")
 message a release 0x11 write-exclusive-reg-only
 is "$(counter b pr 1 released preempted) $(counter a pr 1 released)" '1 0 0' 'the other one is told of the release'
+is "$(dmsetup info -c --noheadings -o events "${VD}b")" $((events + 1)) 'by an event'
 
 # Calls
 is "$(pr a reserve 0x11 7)" EINVAL 'no such type'
