@@ -77,7 +77,51 @@ grep -qE 'Cannot allocate memory|Input/output error' "$TMP/out"
 ok $? 'ram without memory: an error'
 inject 0
 verified 'ram with memory again' -n 300 -d 4 -z 4 --verify "/dev/mapper/${VD}r"
-gone a c r "$scratch"
+
+# A store of reservations: null_blk's memory first. A call that fails has changed nothing, here or there.
+dd if=/dev/zero of="${disks[1]}" bs=64k count=1 oflag=direct status=none
+full() { dmsetup message "${VD}p" 0 pr read-full-status; }
+# nth N COMMAND...: its N-th allocation fails
+nth() { (echo "$1" >/proc/self/fail-nth && exec "${@:2}"); }
+slots_equal() {
+	cmp <(dd if="${disks[1]}" bs=32k count=1 iflag=direct status=none) \
+		<(dd if="${disks[1]}" bs=32k skip=1 count=1 iflag=direct status=none)
+}
+inject 0
+dmsetup create "${VD}p" --notable
+dmsetup load "${VD}p" --table "0 8192 vdisk pr domain:$VD nexus:a ( block ${disks[0]} ) ( concat ( block ${disks[1]} len:128 ) )"
+for ((n = 1; n < 50; n++)); do
+	nth "$n" dmsetup resume "${VD}p" 2>"$TMP/error" && break
+	grep -q 'Cannot allocate memory' "$TMP/error" || break
+done
+ok "$((n < 5 || $(full | wc -w) != 2))" "pr: its store is read and written: $((n - 1)) allocations"
+calls=('register 0 0xa' 'reserve 0xa 3' 'register 0xa 0xb' 'preempt 0xb 0xb 1' 'release 0xb 1' 'clear 0xb')
+for call in "${calls[@]}"; do
+	before=$(full) changed=''
+	for ((n = 1; n < 50; n++)); do
+		# shellcheck disable=SC2086
+		result=$(nth "$n" prioctl "/dev/mapper/${VD}p" $call)
+		[[ $result == ENOMEM ]] || break
+		[[ $(full) == "$before" ]] || changed+=" $n"
+		slots_equal || changed+=" slots $n"
+	done
+	is "$result$changed" ok "pr: $call"
+	ok "$((n < 3))" "pr: $call: $((n - 1)) allocations"
+	[[ $(full) != "$before" ]]
+	ok $? "pr: $call: has changed something"
+	slots_equal
+	ok $? "pr: $call: both slots are equal"
+done
+prioctl "/dev/mapper/${VD}p" register 0 0xa >/dev/null
+inject 100
+verified 'pr: I/O that needs no memory' -n 300 -f 2 --verify "/dev/mapper/${VD}p"
+is "$(prioctl "/dev/mapper/${VD}p" clear 0xa)" ENOMEM 'pr: a call needs some'
+inject 0
+want=$(full)
+gone p
+vd p 8192 "pr domain:$VD nexus:a ( block ${disks[0]} ) ( concat ( block ${disks[1]} len:128 ) )"
+is "$(full)" "$want" 'pr: the store has what the calls said'
+gone a c p r "$scratch"
 run_ok 'nothing holds the module' rmmod dm_vdisk
 nothing_leaked
 done_testing

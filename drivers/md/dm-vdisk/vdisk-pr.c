@@ -1031,6 +1031,8 @@ static int vdisk_pr_read_store(struct vdisk_node *n, struct vdisk_pr_domain *d)
 
 	for (which = 0; which < 2; which++) {
 		r[which] = vdisk_pr_read_slot(n, d, which);
+		if (r[which] == -ENOMEM)
+			return -ENOMEM;	/* which says nothing about the slot */
 		sequence[which] = d->next.sequence;
 	}
 	which = vdisk_pr_choose(r, sequence);
@@ -1088,6 +1090,8 @@ static int vdisk_pr_load_store(struct vdisk_node *n, struct vdisk_pr_domain *d,
 		return vdisk_pr_take_over(d);
 	if (r == -ENODATA)
 		return 0;
+	if (r == -ENOMEM)
+		return r;
 	*why = r == -EOPNOTSUPP ? "the store is of a newer format" :
 	       "no slot of the store is good; a new store is all zeroes";
 	return r;
