@@ -3,6 +3,7 @@
 # the superblocks what they were, and of presence says what is lost and makes nothing up. vdisk-unit, which test_tool_store.sh runs,
 # and KUnit do so with every byte and bit; here a process is started for each, so it is each nineteenth, from another one each time.
 # kernels: 6.12
+# check: 6.12
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 
