@@ -39,8 +39,8 @@ demo bench soak:
 help:
 	@echo 'make [KDIR=DIR]                 build the modules for the running kernel, or the one built in DIR'
 	@echo 'make modules_install [KDIR=DIR] install them'
-	@echo 'make tools                      build the tool `vdisk` into build/ (needs libjson-c-dev, libblkid-dev, uuid-dev,'
-	@echo '                                libcryptsetup-dev, libkeyutils-dev)'
+	@echo 'make tools                      build the tool `vdisk` into build/ (needs libdevmapper-dev, libjson-c-dev,'
+	@echo '                                libblkid-dev, uuid-dev, libcryptsetup-dev, libkeyutils-dev)'
 	@echo 'make tools_install              install it and its manual page'
 	@echo 'make fetchd                     build `vdisk-fetchd` into build/ (needs libcurl4-openssl-dev, libsystemd-dev, libjson-c-dev)'
 	@echo 'make fetchd_install             install it, its manual page and its unit'

@@ -76,7 +76,8 @@ luks2() {
 	is "$(vdisk luks --key-file <(echo wrong) "$DISK" 2>&1)" "vdisk: $DISK: no key slot opens with this passphrase" "$name: another passphrase"
 	stack=$(vdisk luks --key-file "$file" "$DISK")
 	run_ok "$name: its key is there" keyctl search @u logon "vdisk:luks-$uuid"
-	vd v "$(($(sectors "$DISK") - offset / 512))" "$stack"
+	run_ok "$name: vdisk create" vdisk create "${VD}v" "$stack"
+	is "$(sectors "/dev/mapper/${VD}v")" "$(($(sectors "$DISK") - offset / 512))" "$name: its length"
 	is "$(blkid -p -o value -s TYPE "/dev/mapper/${VD}v")" ext4 "$name: the payload is there"
 	gone v
 	keyctl purge logon "vdisk:luks-$uuid" >/dev/null
