@@ -70,6 +70,22 @@ vd a 16384 "overlay ( block $store ) ( block $base )"
 is "$(letter "$a" 0)$(letter "$a" 8)$(letter "$a" 16)" 11b 'the lower one is as it was'
 gone a
 
+# An upper layer that is refused when it is to go live leaves the lower one to who had it
+format "$store" --len 16384
+dm s "0 20480 linear $store 24576"
+mkstore format "/dev/mapper/${VD}s" --len 16384 --lineage other
+one="overlay label:low ( block $store ) ( block $base )"
+vd a 16384 "$one"
+put "$a" 1 4096
+dmsetup load "${VD}a" --table "0 16384 vdisk overlay label:top ( block /dev/mapper/${VD}s ) ( $one )"
+dmsetup suspend "${VD}a"
+run_fails 'a refused upper layer' dmsetup resume "${VD}a"
+run_ok 'the lower one goes on' reload a "0 16384 vdisk $one"
+is "$(letter "$a" 0)$(letter "$a" 8)" 1b 'as it was'
+run_fails 'one store twice in a table' reload a "0 16384 vdisk overlay label:top ( block $store ) ( $one )"
+run_ok 'and it goes on' reload a "0 16384 vdisk $one"
+gone a s
+
 # A layer that had become longer than its base is as long as a base of another one; behind it are zeroes
 format "$store" --len 8 --max-len 1024
 mkstore format "$large" --len 2048 --unit 4096

@@ -478,8 +478,21 @@ static const struct vdisk_node *vdisk_store_leaf(const struct vdisk_overlay *o)
 	return n;
 }
 
-static int vdisk_overlay_check_claims(struct vdisk_node *n,
-				      const struct mapped_device *but)
+/*
+ * Of the tables of one mapped device only one is live: another one's claim is
+ * its predecessor's, which is on its way out, or that of a table which failed to
+ * become live.
+ */
+static bool vdisk_overlay_is_rival(const struct vdisk_overlay *o,
+				   const struct vdisk_overlay *other)
+{
+	struct dm_table *table = o->n->stack->ti->table;
+	struct dm_table *its = other->n->stack->ti->table;
+
+	return its == table || dm_table_get_md(its) != dm_table_get_md(table);
+}
+
+static int vdisk_overlay_check_claims(struct vdisk_node *n)
 {
 	const struct vdisk_node *leaf = vdisk_store_leaf(n->priv);
 	struct vdisk_overlay *other;
@@ -487,15 +500,12 @@ static int vdisk_overlay_check_claims(struct vdisk_node *n,
 	lockdep_assert_held(&vdisk_claims_lock);
 	list_for_each_entry(other, &vdisk_claims, claim) {
 		const struct vdisk_node *its = vdisk_store_leaf(other);
-		const struct dm_table *table = other->n->stack->ti->table;
 
-		if (its->bdev != leaf->bdev || its->inode != leaf->inode ||
-		    its->start != leaf->start ||
-		    its->object != leaf->object ||
-		    dm_table_get_md((struct dm_table *)table) == but)
-			continue;
-		return vdisk_fail(n, -EBUSY, "store: in use by %s",
-				  dm_table_device_name((struct dm_table *)table));
+		if (its->bdev == leaf->bdev && its->inode == leaf->inode &&
+		    its->start == leaf->start && its->object == leaf->object &&
+		    vdisk_overlay_is_rival(n->priv, other))
+			return vdisk_fail(n, -EBUSY, "store: in use by %s",
+					  dm_table_device_name(other->n->stack->ti->table));
 	}
 	return 0;
 }
@@ -509,7 +519,7 @@ static int vdisk_overlay_claim(struct vdisk_node *n)
 	if (!list_empty(&o->claim))
 		return 0;
 	mutex_lock(&vdisk_claims_lock);
-	r = vdisk_overlay_check_claims(n, NULL);
+	r = vdisk_overlay_check_claims(n);
 	if (!r)
 		list_add(&o->claim, &vdisk_claims);
 	mutex_unlock(&vdisk_claims_lock);
@@ -545,7 +555,7 @@ static int vdisk_overlay_give(struct vdisk_node *n)
 		int r;
 
 		mutex_lock(&vdisk_claims_lock);
-		r = vdisk_overlay_check_claims(n, dm_table_get_md(n->stack->ti->table));
+		r = vdisk_overlay_check_claims(n);
 		mutex_unlock(&vdisk_claims_lock);
 		if (r)
 			return r;
