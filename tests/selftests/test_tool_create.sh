@@ -1,5 +1,5 @@
 #!/bin/bash
-# vdisk create, remove, list, show, stat, grow, key, length, check-line: right and wrong use, and that what fails leaves
+# vdisk create, remove, list, show, stat, grow, snapshot, length, check-line: right and wrong use, and that what fails leaves
 # nothing behind.
 # kernels: 6.1 6.12 7.3
 # check: 6.12 7.3
@@ -98,9 +98,9 @@ done < <(vdisk --complete)
 COMP_WORDS=(vdisk cr) COMP_CWORD=1
 _vdisk
 is "${COMPREPLY[*]}" create 'completion: a command'
-COMP_WORDS=(vdisk create x --rea) COMP_CWORD=3
+COMP_WORDS=(vdisk hydrate x --r) COMP_CWORD=3
 _vdisk
-is "${COMPREPLY[*]}" --readonly 'completion: an option'
+is "${COMPREPLY[*]}" --rate 'completion: an option'
 
 # Lengths
 says 0 16384 vdisk length file base.img
@@ -198,13 +198,17 @@ is "$(letter "/dev/mapper/$a" 16384)" B 'grow: its end'
 says 1 '*formatted for at most*' vdisk grow "$a" 1G
 is "$(letter "/dev/mapper/$a" 0) $(sectors "/dev/mapper/$a")" 'A 32768' 'a refused one changes nothing'
 
-# Again, from what is in the store
+# snapshot
+says 1 '*s: is there already*' vdisk snapshot "$a" s
+says 0 "$a: $PWD/top" vdisk snapshot "$a" top
+put "/dev/mapper/$a" C 4096
+is "$(letter "/dev/mapper/$a" 0) $(letter "/dev/mapper/$a" 16384)" 'C B' 'snapshot: new and old'
 says 0 '' vdisk remove "$a"
 says 0 '*16 MiB)' vdisk create "$a" --len 16M --readonly 'overlay ( file s ) ( file base.img )'
-is "$(letter "/dev/mapper/$a" 0)" A 'what was written is there again'
+is "$(letter "/dev/mapper/$a" 0)" A 'what was before the snapshot'
 is "$(blockdev --getro "/dev/mapper/$a")" 1 '--readonly'
 vdisk remove "$a"
-rm s shown
+rm s top shown
 nothing 'all that was removed'
 
 # A blank and a backslash in a path, which dmsetup cannot pass

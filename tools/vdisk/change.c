@@ -1,17 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * vdisk grow, key: what changes a disk that is in use
+ * vdisk grow, snapshot, hydrate, detach-base, pr, key: what changes a disk that
+ * is in use.
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "vdisk.h"
 #include "dm.h"
 #include "keys.h"
+#include "show.h"
 #include "stack.h"
 
 #define MAX_LONGER	16
@@ -177,7 +180,416 @@ const struct vdisk_command vdisk_grow = {
 	.run = grow,
 };
 
-/* key */
+/* snapshot, detach-base: other words for a part of the line */
+
+/* Where the words of a node begin, and the first behind them. */
+static void find_words(const struct words *words, int node, unsigned int *begin, unsigned int *end)
+{
+	int seen = -1, depth = 0;
+	bool want_type = true;
+	unsigned int i;
+
+	for (i = 0; i < words->nr; i++) {
+		if (want_type && ++seen == node)
+			break;
+		want_type = !strcmp(words->word[i], "(");
+	}
+	*begin = i;
+	for (; i < words->nr; i++) {
+		depth += !strcmp(words->word[i], "(");
+		depth -= !strcmp(words->word[i], ")");
+		if (depth < 0)
+			break;
+	}
+	*end = i;
+}
+
+static char *new_line(const struct words *old, unsigned int begin, unsigned int end, const char *const *before, bool keep,
+		      const char *behind)
+{
+	struct words words = {};
+	char *line;
+
+	for (unsigned int i = 0; i < begin; i++)
+		words_add(&words, old->word[i]);
+	for (; *before; before++)
+		words_add(&words, *before);
+	for (unsigned int i = begin; keep && i < end; i++)
+		words_add(&words, old->word[i]);
+	if (behind)
+		words_add(&words, behind);
+	for (unsigned int i = end; i < old->nr; i++)
+		words_add(&words, old->word[i]);
+	line = words_join(&words);
+	words_free(&words);
+	return line;
+}
+
+static unsigned int disk_block(const struct disk *disk)
+{
+	char path[96];
+	unsigned int size = 512;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/queue/logical_block_size", disk->info.major, disk->info.minor);
+	file = fopen(path, "re");
+	if (file && fscanf(file, "%u", &size) != 1)
+		size = 512;
+	if (file)
+		fclose(file);
+	return size;
+}
+
+/* The kernel finds what goes from table to table by labels, so a new node needs a new one. */
+static void new_label(struct vdisk_stack *s, char *label, size_t size)
+{
+	bool used = true;
+
+	for (unsigned int i = 1; used; i++) {
+		snprintf(label, size, "label:snapshot%u", i);
+		used = false;
+		for (unsigned int j = 0; j < s->nr_nodes; j++)
+			used |= s->nodes[j]->label && !strcmp(s->nodes[j]->label, label + 6);
+	}
+}
+
+static int snapshot(const struct vdisk_args *args)
+{
+	const char *name = args->word[0];
+	char label[32];
+	struct words store = {};
+	char *line = NULL;
+	struct live live;
+	unsigned int begin, end;
+	bool made = false;
+	int status;
+
+	words_add(&store, "file");
+	words_add(&store, args->word[1]);
+	words_translate(&store);
+	status = live_get(&live, name, false);
+	if (!status && live.disk.info.read_only)
+		status = vdisk_fail("%s: is read-only, so it needs no snapshot", name);
+	if (!status && !access(store.word[1], F_OK))
+		status = vdisk_fail("%s: is there already; a snapshot makes a new store, so say another name, or remove it", store.word[1]);
+	if (!status) {
+		const char *const before[] = { "overlay", label, "(", "file", store.word[1], ")", "(", NULL };
+
+		new_label(live.stack, label, sizeof(label));
+		vdisk_catch();
+		/* Reservations stay on top. */
+		find_words(&live.words, live.stack->nodes[0]->type == &vdisk_types[VDISK_TYPE_PR], &begin, &end);
+		line = new_line(&live.words, begin, end, before, true, ")");
+		/* What is below has no length of its own that stays: it grows with the disk. */
+		status = store_make(store.word[1], live.disk.sectors, disk_block(&live.disk), 0, NULL);
+		made = !status;
+		status = status ?: disk_replace(name, &live.disk, live.disk.sectors, line);
+	}
+	if (status && made)
+		unlink(store.word[1]);
+	if (!status)
+		say(args, "store", store.word[1]);
+	free(line);
+	words_free(&store);
+	live_put(&live);
+	return status;
+}
+
+const struct vdisk_command vdisk_snapshot = {
+	.name = "snapshot",
+	.what = "put a new store on top of a disk, while it is used",
+	.more =
+"Makes STORE, a file, and loads the stack again with an overlay on top of it: from now on all that is written goes to\n"
+"STORE, and what was there stays as it is below. I/O stops for an instant, and file systems in use are frozen for it. The disk\n"
+"of the snapshot is the stack as it was before: create it with --readonly once this disk is gone.\n",
+	.status =
+"  0  done\n"
+"  1  refused, or it failed; the disk is as it was, and there is no STORE\n",
+	.example = "vdisk snapshot vm1 /var/lib/vm1.monday",
+	.operands = "NAME STORE",
+	.min = 2,
+	.max = 2,
+	.options = (const struct vdisk_option[]){ {} },
+	.run = snapshot,
+};
+
+/* The node that can be hydrated, or the one of --node; -1 after saying that there is none. */
+static int find_hydrated(const struct vdisk_args *args, const struct seen_disk *s)
+{
+	const char *node = vdisk_option(args, "node");
+	int found = -1;
+
+	for (int i = 0; i < s->nr; i++) {
+		const struct seen *n = &s->node[i];
+
+		if (!seen_counter(n, "hydrate") || (node && strcmp(node, n->label ?: "") && strcmp(node, n->type)))
+			continue;
+		if (found >= 0) {
+			vdisk_fail("%s: has several nodes that keep what they read; say which: --node LABEL (vdisk show %s has them)",
+				   args->word[0], args->word[0]);
+			return -1;
+		}
+		found = i;
+	}
+	if (found < 0)
+		vdisk_fail("%s: has no %s%s, so there is nothing to hydrate", args->word[0],
+			   node ? "such node that keeps what it reads: " : "cache, and no overlay with copy_on_read", node ?: "");
+	return found;
+}
+
+static void nap(void)
+{
+	nanosleep(&(struct timespec){ 0, 500000000 }, NULL);
+}
+
+struct hydration {
+	char state[32];
+	char target[VDISK_NAME_MAX + 1];	/* of messages */
+	__u64 done, all;	/* sectors of the base */
+	int node;
+};
+
+static int get_hydration(const struct vdisk_args *args, struct hydration *h)
+{
+	struct seen_disk *s = calloc(1, sizeof(*s));
+	const struct seen *base;
+	struct disk disk;
+	int status;
+
+	if (!s)
+		abort();
+	status = seen_get(s, &disk, args->word[0]);
+	if (!status) {
+		h->node = find_hydrated(args, s);
+		status = h->node < 0 ? VDISK_FAILED : VDISK_OK;
+	}
+	if (!status) {
+		base = seen_child(s, h->node, 1);
+		snprintf(h->state, sizeof(h->state), "%s", seen_counter(&s->node[h->node], "hydrate"));
+		snprintf(h->target, sizeof(h->target), "%s", s->node[h->node].label ?: s->node[h->node].type);
+		h->all = base ? seen_count(base, "len") : 0;
+		h->done = !strcmp(h->state, "done") ? h->all : seen_count(&s->node[h->node], "hydrated");
+	}
+	disk_put(&disk);
+	words_free(&s->words);
+	free(s);
+	return status;
+}
+
+static int say_hydration(const struct vdisk_args *args, const struct hydration *h)
+{
+	struct json_object *object;
+	char text[2][VDISK_BYTES_TEXT];
+	bool failed = !strcmp(h->state, "failed");
+
+	if (args->json) {
+		object = json_object_new_object();
+		json_object_object_add(object, "name", json_object_new_string(args->word[0]));
+		json_object_object_add(object, "node", json_object_new_string(h->target));
+		json_object_object_add(object, "state", json_object_new_string(h->state));
+		vdisk_json_number(object, "hydrated", h->done);
+		vdisk_json_number(object, "of", h->all);
+		vdisk_json_print(object);
+	} else {
+		printf("%s: %s: %s, %s of %s\n", args->word[0], h->target, h->state, vdisk_bytes(text[0], h->done * 512),
+		       vdisk_bytes(text[1], h->all * 512));
+	}
+	if (!failed)
+		return VDISK_OK;
+	vdisk_fail("%s: something of the base cannot be read, or not be kept; the kernel's log (dmesg) says what", args->word[0]);
+	return VDISK_DAMAGE;
+}
+
+/* Until it has ended; Ctrl-C ends only the looking on. */
+static int follow(const struct vdisk_args *args, struct hydration *h)
+{
+	struct timespec begin, now;
+	__u64 first = h->done;
+	char text[VDISK_BYTES_TEXT];
+	bool shown = false, tty = isatty(STDERR_FILENO);
+	int status = VDISK_OK;
+
+	clock_gettime(CLOCK_MONOTONIC, &begin);
+	while (!status && !strcmp(h->state, "on") && !vdisk_stopped) {
+		double spent, rate;
+
+		nap();
+		status = get_hydration(args, h);
+		clock_gettime(CLOCK_MONOTONIC, &now);
+		spent = now.tv_sec - begin.tv_sec + (now.tv_nsec - begin.tv_nsec) / 1e9;
+		rate = h->done > first ? (h->done - first) / spent : 0;
+		if (!tty || !rate || !h->all)
+			continue;
+		fprintf(stderr, "\rhydrating: %3.0f %%, %s/s, %.0f s left \033[K", 100.0 * h->done / h->all,
+			vdisk_bytes(text, rate * 512), (h->all - h->done) / rate);
+		shown = true;
+	}
+	if (shown)
+		fputs("\r\033[K", stderr);
+	if (!status && vdisk_stopped && !strcmp(h->state, "on"))
+		fprintf(stderr, "vdisk: it goes on; vdisk hydrate %s status tells how far it is, stop stops it\n", args->word[0]);
+	return status;
+}
+
+static int hydrate(const struct vdisk_args *args)
+{
+	const char *name = args->word[0], *verb = args->word[1], *rate = vdisk_option(args, "rate");
+	struct hydration h = {};
+	char text[192];
+	__u64 sectors = 0;
+	int status;
+
+	disk_log_off();
+	if (strcmp(verb, "start") && strcmp(verb, "stop") && strcmp(verb, "status"))
+		return vdisk_fail("hydrate: '%s': say start, stop or status", verb);
+	if (rate && (!vdisk_parse_size(rate, &sectors) || !sectors))
+		return vdisk_fail("--rate: '%s' is no size: say what a second may take, like 32M", rate);
+	status = get_hydration(args, &h);
+	if (!status && !strcmp(verb, "start")) {
+		vdisk_catch();
+		snprintf(text, sizeof(text), rate ? "%s hydrate start %llu" : "%s hydrate start", h.target, sectors);
+		status = disk_message(name, text, NULL) ?: get_hydration(args, &h);
+		if (!status && !vdisk_option(args, "no-wait"))
+			status = follow(args, &h);
+	} else if (!status && !strcmp(verb, "stop")) {
+		snprintf(text, sizeof(text), "%s hydrate stop", h.target);
+		status = disk_message(name, text, NULL) ?: get_hydration(args, &h);
+	}
+	return status ?: say_hydration(args, &h);
+}
+
+const struct vdisk_command vdisk_hydrate = {
+	.name = "hydrate",
+	.what = "fetch all of a base into its cache",
+	.more =
+"start has the kernel read all that is absent from the store of a cache, or of an overlay with copy_on_read, and keep it,\n"
+"beside the guest's own I/O; it then waits for the end. Ctrl-C ends only the waiting. stop stops it; start goes on.\n",
+	.status =
+"  0  done; start: nothing is absent any more, or it was stopped, or goes on\n"
+"  1  wrong use, or there is nothing to hydrate\n"
+"  2  it has failed: something cannot be read, or not be kept\n",
+	.example = "vdisk hydrate vm1 start --rate 32M",
+	.operands = "NAME start|stop|status",
+	.min = 2,
+	.max = 2,
+	.options = (const struct vdisk_option[]){
+		{ "rate", "SIZE", "read no more in a second" },
+		{ "no-wait", NULL, "start: do not wait for the end" },
+		{ "node", "LABEL", "which node, if there are several" },
+		{}
+	},
+	.run = hydrate,
+};
+
+static int detach_base(const struct vdisk_args *args)
+{
+	static const char *const zero[] = { "zero", NULL };
+	const char *name = args->word[0];
+	struct hydration h = {};
+	unsigned int begin, end;
+	struct live live;
+	char *line;
+	int status;
+
+	status = live_get(&live, name, false) ?: get_hydration(args, &h);
+	if (!status && live.stack->nodes[h.node]->children[1]->type == &vdisk_types[VDISK_TYPE_ZERO])
+		status = vdisk_fail("%s: the base is detached already", name);
+	if (!status && strcmp(h.state, "done"))
+		status = vdisk_fail("%s: the base is still needed (hydration: %s, %llu of %llu sectors); vdisk hydrate %s start",
+				    name, h.state, h.done, h.all, name);
+	if (!status) {
+		int base = h.node + 1;
+
+		while (live.stack->nodes[base] != live.stack->nodes[h.node]->children[1])
+			base++;
+		find_words(&live.words, base, &begin, &end);
+		line = new_line(&live.words, begin, end, zero, false, NULL);
+		vdisk_catch();
+		status = disk_replace(name, &live.disk, live.disk.sectors, line);
+		if (!status)
+			say(args, "stack", line);
+		free(line);
+	}
+	live_put(&live);
+	return status;
+}
+
+const struct vdisk_command vdisk_detach_base = {
+	.name = "detach-base",
+	.what = "replace a base that is not needed any more by zero",
+	.more =
+"Loads the stack again with zero for the base of the node that was hydrated. The base may then be removed; the store says\n"
+"itself that it has none, and from now on the disk is created with zero in its place.\n",
+	.status =
+"  0  done\n"
+"  1  the base is still needed, or the table was refused; the disk is as it was\n",
+	.example = "vdisk detach-base vm1",
+	.operands = "NAME",
+	.min = 1,
+	.max = 1,
+	.options = (const struct vdisk_option[]){
+		{ "node", "LABEL", "which node, if there are several" },
+		{}
+	},
+	.run = detach_base,
+};
+
+/* pr, key: messages */
+
+static int pr(const struct vdisk_args *args)
+{
+	char text[1024] = "pr", *answer = NULL;
+	struct words words = {};
+	struct disk disk;
+	int status;
+
+	disk_log_off();
+	status = disk_get(&disk, args->word[0], true);
+	disk_put(&disk);
+	for (int i = 1; i < args->nr && !status; i++) {
+		if (strlen(text) + strlen(args->word[i]) + 2 > sizeof(text) || strpbrk(args->word[i], " \t\n\\"))
+			return vdisk_fail("pr: '%.40s' is no word of it; see vdisk pr --help", args->word[i]);
+		strcat(strcat(text, " "), args->word[i]);
+	}
+	status = status ?: disk_message(args->word[0], text, &answer);
+	if (!status && args->json) {
+		struct json_object *object = json_object_new_object(), *list = json_object_new_array();
+
+		words_split(&words, answer ?: "");
+		json_object_object_add(object, "name", json_object_new_string(args->word[0]));
+		for (unsigned int i = 0; i < words.nr; i++)
+			json_object_array_add(list, json_object_new_string(words.word[i]));
+		json_object_object_add(object, "answer", list);
+		vdisk_json_print(object);
+		words_free(&words);
+	} else if (!status && answer && *answer) {
+		puts(answer);
+	}
+	free(answer);
+	return status;
+}
+
+const struct vdisk_command vdisk_pr = {
+	.name = "pr",
+	.what = "persistent reservations of a disk",
+	.more =
+"Reads or changes the reservations of NAME, whose stack has a pr on top, for the nexus that it is:\n"
+"  read-keys, read-reservation, read-full-status\n"
+"  register KEY NEW [aptpl], register-ignore NEW [aptpl], clear KEY\n"
+"  reserve KEY TYPE, release KEY TYPE\n"
+"  preempt KEY VICTIMS TYPE, preempt-abort KEY VICTIMS TYPE\n"
+"A key is decimal, or hex behind 0x. A TYPE is one of write-exclusive, exclusive-access, write-exclusive-reg-only,\n"
+"exclusive-access-reg-only, write-exclusive-all-regs, exclusive-access-all-regs.\n",
+	.status =
+"  0  done\n"
+"  1  wrong use, or it failed\n"
+"  2  reservation conflict\n",
+	.example = "vdisk pr vm1 register-ignore 0xa",
+	.operands = "NAME VERB [WORD...]",
+	.min = 2,
+	.options = (const struct vdisk_option[]){ {} },
+	.run = pr,
+};
 
 /* A description that no key has: what a table names stays what it is, until the new one is in use. */
 static int new_key(const char *name, const char *path, char *description, size_t size)

@@ -12,27 +12,8 @@
 
 #include "vdisk.h"
 #include "dm.h"
+#include "show.h"
 #include "stack.h"
-
-#define MAX_COUNTERS	48
-
-/* A node of a status: a table line's words, with counters among them. */
-struct seen {
-	const char *type;
-	char path[256];		/* as messages name it: overlay/0/file */
-	const char *label;
-	int parent, depth, index, nr_children;
-	const char *option[VDISK_MAX_ARGS];
-	int nr_options;
-	const char *counter[MAX_COUNTERS];	/* key=value */
-	int nr_counters;
-};
-
-struct seen_disk {
-	struct words words;
-	struct seen node[VDISK_MAX_NODES];
-	int nr;
-};
 
 static bool is_counter(const char *word)
 {
@@ -41,7 +22,7 @@ static bool is_counter(const char *word)
 	return len && word[len] == '=';
 }
 
-static const char *seen_counter(const struct seen *n, const char *key)
+const char *seen_counter(const struct seen *n, const char *key)
 {
 	size_t len = strlen(key);
 
@@ -51,7 +32,7 @@ static const char *seen_counter(const struct seen *n, const char *key)
 	return NULL;
 }
 
-static __u64 seen_count(const struct seen *n, const char *key)
+__u64 seen_count(const struct seen *n, const char *key)
 {
 	return strtoull(seen_counter(n, key) ?: "0", NULL, 10);
 }
@@ -114,7 +95,7 @@ static bool read_status(struct seen_disk *s, const char *params)
 	return s->nr;
 }
 
-static int seen_get(struct seen_disk *s, struct disk *disk, const char *name)
+int seen_get(struct seen_disk *s, struct disk *disk, const char *name)
 {
 	s->words = (struct words){};
 	if (disk_get(disk, name, false))
@@ -125,7 +106,7 @@ static int seen_get(struct seen_disk *s, struct disk *disk, const char *name)
 			  "has no table: a vdisk create was killed; vdisk remove it");
 }
 
-static const struct seen *seen_child(const struct seen_disk *s, int parent, int index)
+const struct seen *seen_child(const struct seen_disk *s, int parent, int index)
 {
 	for (int i = parent + 1; i < s->nr; i++)
 		if (s->node[i].parent == parent && s->node[i].index == index)
