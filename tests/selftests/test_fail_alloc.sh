@@ -81,7 +81,7 @@ verified 'ram with memory again' -n 300 -d 4 -z 4 --verify "/dev/mapper/${VD}r"
 # A store of reservations: null_blk's memory first. A call that fails has changed nothing, here or there.
 dd if=/dev/zero of="${disks[1]}" bs=64k count=1 oflag=direct status=none
 full() { dmsetup message "${VD}p" 0 pr read-full-status; }
-# nth N COMMAND...: its N-th allocation fails
+# nth N COMMAND...: its N-th allocation fails. A pool below may do without it: then the command succeeds, and was the last one.
 nth() { (echo "$1" >/proc/self/fail-nth && exec "${@:2}"); }
 slots_equal() {
 	cmp <(dd if="${disks[1]}" bs=32k count=1 iflag=direct status=none) \
@@ -94,7 +94,7 @@ for ((n = 1; n < 50; n++)); do
 	nth "$n" dmsetup resume "${VD}p" 2>"$TMP/error" && break
 	grep -q 'Cannot allocate memory' "$TMP/error" || break
 done
-ok "$((n < 5 || $(full | wc -w) != 2))" "pr: its store is read and written: $((n - 1)) allocations"
+ok "$((n < 2 || $(full | wc -w) != 2))" "pr: its store is read and written: $((n - 1)) allocations"
 calls=('register 0 0xa' 'reserve 0xa 3' 'register 0xa 0xb' 'preempt 0xb 0xb 1' 'release 0xb 1' 'clear 0xb')
 for call in "${calls[@]}"; do
 	before=$(full) changed=''
@@ -106,7 +106,7 @@ for call in "${calls[@]}"; do
 		slots_equal || changed+=" slots $n"
 	done
 	is "$result$changed" ok "pr: $call"
-	ok "$((n < 3))" "pr: $call: $((n - 1)) allocations"
+	ok "$((n < 2))" "pr: $call: $((n - 1)) allocations"
 	[[ $(full) != "$before" ]]
 	ok $? "pr: $call: has changed something"
 	slots_equal
