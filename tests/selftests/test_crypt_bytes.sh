@@ -1,7 +1,7 @@
 #!/bin/bash
 # crypt and dm-crypt read each other's bytes: keys of 32 and 64 bytes, sectors of 512 to 4096 bytes, both ways of counting
 # them, any offset, disks with blocks of 512 and of 4096 bytes; direct and through the page cache.
-# check: 6.12 7.3
+# check: 6.12
 # timeout: 600
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"

@@ -1,6 +1,6 @@
 #!/bin/bash
 # delay: 100000 bios wait at once, in memory that dm has for each of them anyway; they end in order, and the memory returns.
-# check: 6.12 7.3
+# check: 6.12
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 
