@@ -19,6 +19,12 @@ for source in "$here"/*.c; do
 	mv "$dir/$name.$$" "$dir/$name"
 done
 
+# A boot sector
+if [[ ! $dir/prguest -nt $here/prguest.S ]]; then
+	gcc -m32 -nostdlib -static -Wl,--oformat=binary,-Ttext=0x7c00,--build-id=none -o "$dir/prguest.$$" "$here/prguest.S"
+	mv "$dir/prguest.$$" "$dir/prguest"
+fi
+
 # Asking make takes its time in a guest.
 for source in "$here"/../../tools/vdisk/*.[ch] "$here"/../../drivers/md/dm-vdisk/vdisk-{store,types,grammar}.[ch]; do
 	[[ -e $source ]] || continue
