@@ -47,7 +47,8 @@ initramfs() {
 	cp "$LIB/init" "$tree/init"
 	{
 		printf 'cd %q\n' "$PWD"
-		printf 'export %q\n' "VDISK_KERNEL=$kernel" "VDISK_BUILD=$OUT/$kernel$plain" "VDISK_CONFIG=$entry/config"
+		printf 'export %q\n' "VDISK_KERNEL=$kernel" "VDISK_BUILD=$OUT/$kernel$plain" "VDISK_CONFIG=$entry/config" \
+			"VDISK_NGINX=$CACHE/current/nginx/usr/sbin/nginx"
 		printf 'artifacts=%q modules=%q disks=%d\n' "$OUT/artifacts/$kernel" "$entry/lib/modules" "${#nvme[@]}"
 		printf 'command=(bash'
 		printf ' %q' "$@"

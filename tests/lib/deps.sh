@@ -6,7 +6,7 @@ DEPS=(
 	gcc libc6-dev make bc flex bison libelf-dev libssl-dev pahole perl     # kernels and modules
 	libjson-c-dev libblkid-dev uuid-dev libcryptsetup-dev libkeyutils-dev jq libxml2-utils libdevmapper-dev  # the tool, and its tests
 	fio e2fsprogs xfsprogs btrfs-progs cryptsetup-bin keyutils sg3-utils shellcheck sparse libiscsi-bin  # tests
-	libcurl4-openssl-dev libsystemd-dev nginx-light curl openssl  # vdisk-fetchd, and its tests
+	libcurl4-openssl-dev libsystemd-dev curl openssl iproute2  # vdisk-fetchd, and its tests
 )
 
 deps() {
@@ -20,3 +20,17 @@ deps() {
 	logged "$CACHE/log/deps.log" env DEBIAN_FRONTEND=noninteractive sh -c \
 		'apt-get -y install "$@" || { apt-get update && apt-get -y install "$@"; }' sh "${missing[@]}"
 }
+
+# A web server for the tests. Installed it would be started, now and whenever the host boots: so it is unpacked only.
+nginx() {
+	local version
+	deps
+	[[ ! -d $CACHE/current/nginx ]] || return 0
+	locked apt apt_update
+	version=$(newest nginx bookworm)
+	locked nginx entry "nginx-$version" unpack_nginx "nginx=$version"
+	mkdir -p "$CACHE/current"
+	ln -sfn "../nginx-$version" "$CACHE/current/nginx"
+}
+
+unpack_nginx() { fetch "$2" "$1"; }
