@@ -621,7 +621,10 @@ static void vdisk_file_range(struct vdisk_file *f, struct vdisk_file_io *st)
 	vdisk_file_end(f, st->io, r);
 }
 
-/* The submitter pays for what is done in its name. */
+/*
+ * The submitter pays for what is done in its name, but not with memory for swap:
+ * a group that has to make room would first need room.
+ */
 static struct mem_cgroup *vdisk_file_charge(struct bio *bio,
 					    struct cgroup_subsys_state **memcg)
 {
@@ -633,7 +636,8 @@ static struct mem_cgroup *vdisk_file_charge(struct bio *bio,
 		return NULL;
 	kthread_associate_blkcg(css);
 	*memcg = cgroup_get_e_css(css->cgroup, &memory_cgrp_subsys);
-	return set_active_memcg(mem_cgroup_from_css(*memcg));
+	return set_active_memcg(bio->bi_opf & REQ_SWAP ? NULL :
+				mem_cgroup_from_css(*memcg));
 #else
 	*memcg = NULL;
 	return NULL;
