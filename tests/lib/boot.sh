@@ -48,7 +48,7 @@ initramfs() {
 	{
 		printf 'cd %q\n' "$PWD"
 		printf 'export %q\n' "VDISK_KERNEL=$kernel" "VDISK_BUILD=$OUT/$kernel$plain" "VDISK_CONFIG=$entry/config" \
-			"VDISK_NGINX=$CACHE/current/nginx/usr/sbin/nginx"
+			"VDISK_TOOLS=$CACHE/current"
 		printf 'artifacts=%q modules=%q disks=%d\n' "$OUT/artifacts/$kernel" "$entry/lib/modules" "${#nvme[@]}"
 		printf 'command=(bash'
 		printf ' %q' "$@"
@@ -78,16 +78,17 @@ up() {
 # start COMMAND...: run it within the time; its output is the script's. An emulated machine hangs or dies now and then before its
 # kernel is up (seen in the start of the second processor, and with a timer interrupt that came too late): it has another try.
 start() {
-	local try
+	local try patience=120
+	[[ $kernel != kasan-* ]] || patience=400
 	for try in 1 2; do
 		timeout --kill-after=5 "$timeout" "$@" </dev/null &
 		guest=$!
 		status=0
-		if ((try == 2 || timeout < 240)); then
+		if ((try == 2 || timeout < 2 * patience)); then
 			wait "$guest" || status=$?
 			return 0
 		fi
-		up 120 || kill "$guest"
+		up $patience || kill "$guest"
 		if grep -q 'vm: ready' "$work/console"; then
 			wait "$guest" || status=$?
 			return 0
@@ -117,6 +118,7 @@ qemu() {
 		# QEMU translates code once for each address that it is seen at: programs at random ones take four times as long.
 		append="norandmaps mitigations=off no_timer_check $append"
 	fi
+	[[ $kernel != kasan-* ]] || append="kunit.enable=0 $append"
 	for disk in "${nvme[@]}"; do
 		truncate -s "${disk%%,*}" "$work/nvme$n"
 		mapfile -t -O "${#args[@]}" args < <(nvme_args "$n" "$disk")
@@ -127,10 +129,8 @@ qemu() {
 
 uml() {
 	((${#nvme[@]} == 0)) || die "$kernel has no NVMe: run what needs --nvme under 6.1, 6.12 or 7.3"
-	local smp=
-	! grep -qx CONFIG_SMP=y "$entry/config" || smp="ncpus=$cpus seccomp=on"
-	# shellcheck disable=SC2046,SC2086 # words
-	start "$entry/linux" mem="$mem" initrd="$work/initramfs" $smp \
+	# shellcheck disable=SC2046 # words
+	start "$entry/linux" mem="$mem" initrd="$work/initramfs" \
 		$(cmdline con=null con0=null,fd:1 ssl=null ssl1=null,fd:3 kunit.enable=0) 3>&1 >"$work/console" 2>&1
 }
 

@@ -19,10 +19,10 @@ build() {
 		--exclude='*' "$TOP/" "$dir/"
 
 	case $kernel in
-	uml-*) make=(make -C "$entry/build" ARCH=um) ;;
-	*) make=(make -C "$entry/lib/modules/$(<"$entry/release")/build") ;;
+	uml-* | kasan-*) make=(debug_make "$kernel" "$entry") ;;
+	*) make=(make -C "$entry/lib/modules/$(<"$entry/release")/build" -j"$(nproc)") ;;
 	esac
-	make+=("M=$dir" -j"$(nproc)" W=1 KCFLAGS=-Werror "${test[@]}" "$@" modules)
+	make+=("M=$dir" W=1 KCFLAGS=-Werror "${test[@]}" "$@" modules)
 	! needs_root13 "$kernel" "$entry" || make=(in_root13 "$entry" "$dir" -- "${make[@]}")
 	say "$kernel: building the modules in $dir"
 	logged "$OUT/log/build-$kernel$plain.log" "${make[@]}"

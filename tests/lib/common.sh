@@ -6,7 +6,7 @@ TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 LIB=$TOP/tests/lib
 CACHE=${VDISK_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/vdisk}
 OUT=${VDISK_OUT:-$TOP/build}
-KERNELS=(6.1 6.12 7.3 uml-6.12 uml-7.3)
+KERNELS=(6.1 6.12 7.3 uml-6.12 kasan-6.12)
 
 say() { printf 'vm: %s\n' "$*" >&2; }
 die() { say "$*"; exit 125; }
@@ -32,7 +32,7 @@ current() { echo "$CACHE/current/$1-$(recipe "$1")"; }
 recipe() {
 	case $1 in
 	root13) declare -f unpack_root13 && declare -p ROOT13 ;;
-	uml-*) declare -f build_uml && cat "$LIB/uml.config" ;;
+	uml-* | kasan-*) declare -f build_debug && debug_config "$1" ;;
 	*) declare -f unpack_stock stock_initramfs ;;
 	esac | sha256sum | cut -c 1-12
 }

@@ -21,16 +21,28 @@ deps() {
 		'apt-get -y install "$@" || { apt-get update && apt-get -y install "$@"; }' sh "${missing[@]}"
 }
 
-# A web server for the tests. Installed it would be started, now and whenever the host boots: so it is unpacked only.
-nginx() {
-	local version
-	deps
-	[[ ! -d $CACHE/current/nginx ]] || return 0
-	locked apt apt_update
-	version=$(newest nginx bookworm)
-	locked nginx entry "nginx-$version" unpack_nginx "nginx=$version"
-	mkdir -p "$CACHE/current"
-	ln -sfn "../nginx-$version" "$CACHE/current/nginx"
+# Programs for the tests that are not to be installed: a web server would be started, now and whenever the host boots; and blkpr
+# came with Debian 13.
+tool_packages() {
+	case $1 in
+	nginx) echo nginx bookworm ;;
+	blkpr) printf '%s trixie\n' util-linux-extra libc6 ;;
+	*) die "no tool '$1'" ;;
+	esac
 }
 
-unpack_nginx() { fetch "$2" "$1"; }
+tool() {
+	local name=$1 package suite
+	local -a packages=()
+	deps
+	[[ ! -d $CACHE/current/$name ]] || return 0
+	locked apt apt_update
+	while read -r package suite; do
+		packages+=("$package=$(newest "$package" "$suite")")
+	done < <(tool_packages "$name")
+	locked "$name" entry "$name-${packages[0]#*=}" unpack_tool "${packages[@]}"
+	mkdir -p "$CACHE/current"
+	ln -sfn "../$name-${packages[0]#*=}" "$CACHE/current/$name"
+}
+
+unpack_tool() { fetch "${@: -1}" "${@:1:$#-1}"; }

@@ -36,7 +36,7 @@ CONF
 	nginx_start
 	undo+=("nginx_stop")
 }
-nginx_start() { "$VDISK_NGINX" -c "$TMP/nginx.conf" 2>>"$TMP/nginx.err"; }
+nginx_start() { "$VDISK_TOOLS/nginx/usr/sbin/nginx" -c "$TMP/nginx.conf" 2>>"$TMP/nginx.err"; }
 nginx_stop() {
 	local pid
 	pid=$(<"$TMP/nginx/pid")

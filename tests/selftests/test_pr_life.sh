@@ -87,22 +87,22 @@ case $VDISK_KERNEL in
 	;;
 esac
 
-# The tool of util-linux, from 2.39 on
-if command -v blkpr >/dev/null; then
-	vd t "$n" "pr domain:t nexus:t ( block $d )"
-	tool() { blkpr --command "$@" "/dev/mapper/${VD}t" >/dev/null 2>&1; }
-	tool register --key 1 && tool reserve --key 1 --type write-exclusive-all-regs
-	is "$(message t read-reservation)" 'generation=1 type=write-exclusive-all-regs key=0x0' 'blkpr: register, reserve'
-	! tool reserve --key 2 --type write-exclusive
-	ok $? 'blkpr: conflict'
-	tool preempt --oldkey 1 --key 0 --type exclusive-access
-	is "$(message t read-reservation)" 'generation=2 type=exclusive-access key=0x1' 'blkpr: preempt'
-	tool release --key 1 --type exclusive-access && tool register --key 3 --flag ignore-key && tool clear --key 3
-	is "$(message t read-full-status)" 'generation=4 type=none' 'blkpr: release, register and ignore, clear'
-	gone t
-else
-	comment "not tried: this util-linux has no blkpr, Debian 13's has"
-fi
+# The tool of util-linux, and the C library that it is for
+lib=$VDISK_TOOLS/blkpr/usr/lib/x86_64-linux-gnu
+tool() {
+	"$lib/ld-linux-x86-64.so.2" --library-path "$lib" "$VDISK_TOOLS/blkpr/usr/sbin/blkpr" --command "$@" "/dev/mapper/${VD}t" \
+		>/dev/null 2>&1
+}
+vd t "$n" "pr domain:t nexus:t ( block $d )"
+tool register --key 1 && tool reserve --key 1 --type write-exclusive-all-regs
+is "$(message t read-reservation)" 'generation=1 type=write-exclusive-all-regs key=0x0' 'blkpr: register, reserve'
+! tool reserve --key 2 --type write-exclusive
+ok $? 'blkpr: conflict'
+tool preempt --oldkey 1 --key 0 --type exclusive-access
+is "$(message t read-reservation)" 'generation=2 type=exclusive-access key=0x1' 'blkpr: preempt'
+tool release --key 1 --type exclusive-access && tool register --key 3 --flag ignore-key && tool clear --key 3
+is "$(message t read-full-status)" 'generation=4 type=none' 'blkpr: release, register and ignore, clear'
+gone t
 
 # On top: dm-linear passes calls on, two targets do not.
 dm top "0 $n linear /dev/mapper/${VD}b 0"
