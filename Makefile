@@ -21,6 +21,9 @@ fetchd:
 fetchd_install:
 	$(MAKE) -C tools/fetchd install
 
+deb:
+	tools/deb/build
+
 clean:
 	$(MAKE) -C tools/vdisk clean
 	$(MAKE) -C tools/fetchd clean
@@ -44,6 +47,7 @@ help:
 	@echo 'make tools_install              install it and its manual page'
 	@echo 'make fetchd                     build `vdisk-fetchd` into build/ (needs libcurl4-openssl-dev, libsystemd-dev, libjson-c-dev)'
 	@echo 'make fetchd_install             install it, its manual page and its unit'
+	@echo 'make deb                        build Debian packages of all of it into build/deb (as root, installs what that needs)'
 	@echo 'make clean [KDIR=DIR]           remove what was built here'
 	@echo 'make check                      run all tests (tests/run --help: some of them)'
 	@echo 'make lint                       check the style of the sources'
@@ -51,4 +55,4 @@ help:
 	@echo 'make bench                      measure'
 	@echo 'make soak                       the tests that take hours'
 
-.PHONY: modules modules_install tools tools_install fetchd fetchd_install clean check lint demo bench soak help
+.PHONY: modules modules_install tools tools_install fetchd fetchd_install deb clean check lint demo bench soak help

@@ -278,4 +278,5 @@ module_exit(vdisk_exit);
 
 MODULE_DESCRIPTION(DM_NAME " target: a stack of disk backends");
 MODULE_AUTHOR("The vdisk developers");
+MODULE_VERSION("0.1.0");
 MODULE_LICENSE("GPL");
