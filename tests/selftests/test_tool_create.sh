@@ -138,6 +138,18 @@ vdisk format s --len 16384 --lineage other >/dev/null
 before=$(there)
 says 1 '*cannot go live*lineage*' vdisk create "$a" 'overlay lineage:mine ( file s ) ( file base.img )'
 nothing 'refused by preresume'
+
+# The module is of another version
+version=$(sed -n 's/^PACKAGE_VERSION="\(.*\)"$/\1/p' "$selftests/../../dkms.conf")
+says 0 "vdisk $version"$'\n'"module dm-vdisk $version" vdisk --version
+echo 0.0.1 >"$TMP/version"
+mount --bind "$TMP/version" /sys/module/dm_vdisk/version
+undo=('umount -q /sys/module/dm_vdisk/version' "${undo[@]}")
+says 1 "*the loaded module dm-vdisk is version 0.0.1, this tool is $version*modprobe -r dm-vdisk*" vdisk --version
+is "$(vdisk --version --json 2>/dev/null | jq -r '"\(.vdisk) \(.module) \(.loaded) \(.error | length > 0)"')" \
+	"$version 0.0.1 true true" '--version --json'
+says 1 '*cannot go live*lineage*the loaded module is version 0.0.1*' vdisk create "$a" 'overlay lineage:mine ( file s ) ( file base.img )'
+umount /sys/module/dm_vdisk/version
 rm s
 # A busy name, with a store and a key that must not be made
 vdisk create "$b" --len 1M ram >/dev/null

@@ -91,6 +91,40 @@ static struct dm_task *task_new(int type, const char *name)
 	return task;
 }
 
+/**
+ * disk_module_version - that of the module that is loaded
+ * @version: is filled, "" for one that does not say it
+ * @size: of it
+ *
+ * Return: is one loaded, or built into the kernel?
+ */
+bool disk_module_version(char *version, int size)
+{
+	FILE *file = fopen("/sys/module/dm_vdisk/version", "re");
+
+	*version = 0;
+	if (!file)
+		return !access("/sys/module/dm_vdisk", F_OK);
+	if (!fgets(version, size, file))
+		*version = 0;
+	version[strcspn(version, "\n")] = 0;
+	fclose(file);
+	return true;
+}
+
+/* Behind an error: is the module another one than this tool was made for? */
+static const char *stale(void)
+{
+	static char text[160];
+	char version[32];
+
+	if (!disk_module_version(version, sizeof(version)) || !strcmp(version, VDISK_VERSION))
+		return "";
+	snprintf(text, sizeof(text), " (the loaded module is version %s, this tool is %s: see vdisk --version)",
+		 *version ? version : "unknown", VDISK_VERSION);
+	return text;
+}
+
 static int task_error(struct dm_task *task)
 {
 	return dm_task_get_errno(task) ?: last_error ?: EIO;
@@ -189,7 +223,7 @@ static int fail(const char *name, const char *what, int error, int log)
 	char *said = why(name, log);
 
 	if (said)
-		vdisk_fail("%s: %s: %s", name, what, said);
+		vdisk_fail("%s: %s: %s%s", name, what, said, stale());
 	else if (error == EPERM || error == EACCES)
 		vdisk_fail("%s: %s: only root may", name, what);
 	else

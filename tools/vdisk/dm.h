@@ -17,6 +17,7 @@ struct disk {
 };
 
 void disk_log_off(void);
+bool disk_module_version(char *version, int size);
 int disk_get(struct disk *disk, const char *name, bool table);
 void disk_put(struct disk *disk);
 struct dm_names *disk_names(struct dm_task **task);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "vdisk.h"
+#include "dm.h"
 
 static const struct vdisk_command *const commands[] = {
 	&vdisk_create, &vdisk_remove, &vdisk_list, &vdisk_show, &vdisk_stat, &vdisk_grow, &vdisk_snapshot, &vdisk_hydrate,
@@ -23,7 +24,8 @@ static void usage(FILE *to)
 	      "Makes disks of dm-vdisk, shows and changes them, and works on stores of overlays while no disk uses them.\n\n", to);
 	for (size_t i = 0; i < NR_COMMANDS; i++)
 		fprintf(to, "  %-11s %s\n", commands[i]->name, commands[i]->what);
-	fputs("\nvdisk COMMAND --help has the options of one and an example; see also vdisk(8).\n", to);
+	fputs("\nvdisk --version says which version this is, and which one the loaded module.\n"
+	      "vdisk COMMAND --help has the options of one and an example; see also vdisk(8).\n", to);
 }
 
 static void print_option(const char *name, const char *arg, const char *help)
@@ -72,6 +74,35 @@ static void print_commands(void)
 			printf(" --%s", option->name);
 		puts(" --json --help");
 	}
+}
+
+/*
+ * The tool and the module are of one version. After an upgrade the old module
+ * stays until it is loaded anew.
+ */
+static int print_version(bool json)
+{
+	char version[32];
+	bool loaded = disk_module_version(version, sizeof(version));
+	const char *module = !loaded ? "not loaded" : *version ? version : "of unknown version";
+	int status = VDISK_OK;
+
+	if (loaded && strcmp(version, VDISK_VERSION))
+		status = vdisk_fail("the loaded module dm-vdisk is %s%s, this tool is %s: install both of one version, remove all disks (vdisk list), and load it anew (modprobe -r dm-vdisk; modprobe dm-vdisk), or restart the host",
+				    *version ? "version " : "", module, VDISK_VERSION);
+	if (json) {
+		struct json_object *object = json_object_new_object();
+
+		json_object_object_add(object, "vdisk", json_object_new_string(VDISK_VERSION));
+		json_object_object_add(object, "module", *version ? json_object_new_string(version) : NULL);
+		json_object_object_add(object, "loaded", json_object_new_boolean(loaded));
+		if (status)
+			json_object_object_add(object, "error", json_object_new_string(vdisk_error));
+		vdisk_json_print(object);
+	} else {
+		printf("vdisk %s\nmodule dm-vdisk %s\n", VDISK_VERSION, module);
+	}
+	return status;
 }
 
 static int wrong_use(const struct vdisk_command *command, const char *what, const char *word)
@@ -137,10 +168,8 @@ int main(int argc, char **argv)
 		usage(stderr);
 		return VDISK_FAILED;
 	}
-	if (!strcmp(argv[1], "--version")) {
-		puts("vdisk " VDISK_VERSION);
-		return VDISK_OK;
-	}
+	if (!strcmp(argv[1], "--version"))
+		return print_version(argc > 2 && !strcmp(argv[2], "--json"));
 	if (!strcmp(argv[1], "--complete")) {
 		print_commands();
 		return VDISK_OK;
