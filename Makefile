@@ -44,7 +44,7 @@ help:
 	@echo 'make modules_install [KDIR=DIR] install them'
 	@echo 'make tools                      build the tool `vdisk` into build/ (needs libdevmapper-dev, libjson-c-dev,'
 	@echo '                                libblkid-dev, uuid-dev, libcryptsetup-dev, libkeyutils-dev)'
-	@echo 'make tools_install              install it and its manual page'
+	@echo 'make tools_install              install it, its manual pages, completion and udev rule'
 	@echo 'make fetchd                     build `vdisk-fetchd` into build/ (needs libcurl4-openssl-dev, libsystemd-dev, libjson-c-dev)'
 	@echo 'make fetchd_install             install it, its manual page and its unit'
 	@echo 'make deb                        build Debian packages of all of it into build/deb (as root, installs what that needs)'

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Prints the tables of Documentation/admin-guide/device-mapper/dm-vdisk.rst
- * out of the module's own: tests/lint compares the two.
+ * Prints the tables of Documentation/admin-guide/device-mapper/dm-vdisk.rst, or
+ * with --man those of vdisk(4), out of the module's own: tests/lint compares.
  */
 #include <stdbool.h>
 #include <stdio.h>
@@ -67,14 +67,10 @@ static void node_row(const struct vdisk_type *t)
 	row(name, t->max_children ? children : "none", t->help, "");
 }
 
-static void arg_row(const struct vdisk_type *t, const struct vdisk_arg *a)
+/* What the value may be. Return: what it means, unless that is all there is to say. */
+static const char *arg_value(const struct vdisk_arg *a, char *value)
 {
-	char name[CELL], arg[CELL], value[CELL] = "";
-	const char *help = a->help;
-
-	snprintf(name, CELL, "``%s``", t->name);
-	snprintf(arg, CELL, a->positional ? "``<%s>``" :
-		 a->kind == VDISK_FLAG ? "``%s``" : "``%s:``", a->name);
+	*value = 0;
 	switch (a->kind) {
 	case VDISK_DEVICE:
 		snprintf(value, CELL, "absolute path, or major:minor");
@@ -111,8 +107,7 @@ static void arg_row(const struct vdisk_type *t, const struct vdisk_arg *a)
 		break;
 	case VDISK_CHOICE:
 		snprintf(value, CELL, "%s", a->help);
-		help = "";
-		break;
+		return "";
 	case VDISK_KEY:
 		snprintf(value, CELL, ":<bytes>:<type>:<description>");
 		break;
@@ -120,20 +115,101 @@ static void arg_row(const struct vdisk_type *t, const struct vdisk_arg *a)
 		snprintf(value, CELL, "none");
 		break;
 	}
+	return a->help;
+}
+
+static void arg_row(const struct vdisk_type *t, const struct vdisk_arg *a)
+{
+	char name[CELL], arg[CELL], value[CELL];
+	const char *help = arg_value(a, value);
+
+	snprintf(name, CELL, "``%s``", t->name);
+	snprintf(arg, CELL, a->positional ? "``<%s>``" :
+		 a->kind == VDISK_FLAG ? "``%s``" : "``%s:``", a->name);
 	row(name, arg, value, help);
 }
 
-static void bound_row(const char *what, unsigned int value)
+/* For groff, without the marks of rst. */
+static void man_text(const char *text)
 {
-	char number[CELL];
-
-	snprintf(number, CELL, "%u", value);
-	row(what, number, "", "");
+	for (; *text; text++) {
+		if (*text == '-' || *text == '\\')
+			printf(*text == '-' ? "\\-" : "\\e");
+		else if (*text != '`')
+			putchar(*text);
+	}
 }
 
-int main(void)
+static void man_arg(const struct vdisk_arg *a)
+{
+	char value[CELL];
+	const char *help = arg_value(a, value);
+
+	if (a->kind == VDISK_FLAG) {
+		printf(".TP\n.B ");
+		man_text(a->name);
+	} else {
+		printf(a->positional ? ".TP\n.IR " : ".TP\n.BR ");
+		man_text(a->name);
+		printf(a->positional ? " \" (" : ": \" ");
+		man_text(value);
+		printf(a->positional ? ")\"" : "\"");
+	}
+	printf("\n");
+	man_text(*help ? help : strchr(value, '|') ? "one of these" : "no other");
+	printf("\n");
+}
+
+static void man_node(const struct vdisk_type *t)
+{
+	unsigned int i;
+
+	printf(".SS ");
+	man_text(t->name);
+	printf("\n");
+	man_text(t->help);
+	if (t->min_children != t->max_children)
+		printf("; %u to %u children\n", t->min_children, t->max_children);
+	else
+		printf(t->max_children == 1 ? "; 1 child\n" : t->max_children ? "; %u children\n" : "\n", t->max_children);
+	for (i = 0; i < t->nr_args; i++)
+		man_arg(&t->args[i]);
+}
+
+static const struct {
+	const char *what;
+	unsigned int value;
+} bounds[] = {
+	{ "nodes on a way from the root to a leaf", VDISK_MAX_DEPTH },
+	{ "nodes of a stack", VDISK_MAX_NODES },
+	{ "children of a node", VDISK_MAX_CHILDREN },
+	{ "bytes of a word of the line", VDISK_WORD_MAX },
+	{ "bytes of a name or label", VDISK_NAME_MAX },
+	{ "times of a latency", VDISK_MAX_STEPS },
+};
+
+#define NR_BOUNDS	(sizeof(bounds) / sizeof(bounds[0]))
+
+static int print_man(void)
+{
+	unsigned int i;
+
+	printf(".SH NODES\n");
+	for (i = 0; i < VDISK_NR_TYPES; i++)
+		man_node(&vdisk_types[i]);
+	printf(".SH BOUNDS\nAt most\n");
+	for (i = 0; i < NR_BOUNDS; i++)
+		printf("%u %s%s\n", bounds[i].value, bounds[i].what, i + 1 < NR_BOUNDS ? "," : ".");
+	return 0;
+}
+
+int main(int argc, char **argv)
 {
 	unsigned int i, j;
+	char number[CELL];
+
+	if (argc > 1 && !strcmp(argv[1], "--man"))
+		return print_man();
 
 	row("Node", "Children", "What it is", "");
 	for (i = 0; i < VDISK_NR_TYPES; i++)
@@ -149,12 +225,10 @@ int main(void)
 
 	printf("\n");
 	row("Bound", "At most", "", "");
-	bound_row("nodes on a way from the root to a leaf", VDISK_MAX_DEPTH);
-	bound_row("nodes of a stack", VDISK_MAX_NODES);
-	bound_row("children of a node", VDISK_MAX_CHILDREN);
-	bound_row("bytes of a word of the line", VDISK_WORD_MAX);
-	bound_row("bytes of a name or label", VDISK_NAME_MAX);
-	bound_row("times of a latency", VDISK_MAX_STEPS);
+	for (i = 0; i < NR_BOUNDS; i++) {
+		snprintf(number, CELL, "%u", bounds[i].value);
+		row(bounds[i].what, number, "", "");
+	}
 	print_table(2);
 	return 0;
 }
