@@ -10,6 +10,10 @@
 # shellcheck source=tests/selftests/file.sh
 . "$selftests/file.sh"
 need CONFIG_EXT4_FS
+modprobe dm-mod
+said=$(vdisk create "${VD}a" --len 1M ram 2>&1)
+[[ $? == 1 && $said == *'unknown target type (the module dm-vdisk is not loaded: modprobe dm-vdisk says why)' && ! $(dmsetup ls) =~ $VD ]]
+ok $? "without the module: $said"
 load_vdisk
 loop_disk 96 512
 make_fs ext4 "$DISK"

@@ -112,13 +112,15 @@ bool disk_module_version(char *version, int size)
 	return true;
 }
 
-/* Behind an error: is the module another one than this tool was made for? */
-static const char *stale(void)
+/* Behind an error: is the module there, and the one that this tool was made for? */
+static const char *module_hint(void)
 {
 	static char text[160];
 	char version[32];
 
-	if (!disk_module_version(version, sizeof(version)) || !strcmp(version, VDISK_VERSION))
+	if (!disk_module_version(version, sizeof(version)))
+		return " (the module dm-vdisk is not loaded: modprobe dm-vdisk says why)";
+	if (!strcmp(version, VDISK_VERSION))
 		return "";
 	snprintf(text, sizeof(text), " (the loaded module is version %s, this tool is %s: see vdisk --version)",
 		 *version ? version : "unknown", VDISK_VERSION);
@@ -223,7 +225,7 @@ static int fail(const char *name, const char *what, int error, int log)
 	char *said = why(name, log);
 
 	if (said)
-		vdisk_fail("%s: %s: %s%s", name, what, said, stale());
+		vdisk_fail("%s: %s: %s%s", name, what, said, module_hint());
 	else if (error == EPERM || error == EACCES)
 		vdisk_fail("%s: %s: only root may", name, what);
 	else
