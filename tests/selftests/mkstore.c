@@ -54,6 +54,8 @@ static int format(int argc, char **argv)
 			sb.base_len = cpu_to_le64(strtoull(argv[i + 1], NULL, 0));
 		else if (!strcmp(argv[i], "--flags"))
 			sb.flags = cpu_to_le32(strtoul(argv[i + 1], NULL, 0));
+		else if (!strcmp(argv[i], "--incompat"))
+			sb.incompat = cpu_to_le64(strtoull(argv[i + 1], NULL, 0));
 		else if (!strcmp(argv[i], "--lineage"))
 			memcpy(sb.lineage, argv[i + 1], strnlen(argv[i + 1], sizeof(sb.lineage)));
 		else
@@ -106,7 +108,7 @@ int main(int argc, char **argv)
 {
 	if (argc < 3 || (strcmp(argv[1], "format") && strcmp(argv[1], "check"))) {
 		fputs("Usage: mkstore format DEVICE --len SECTORS [--max-len SECTORS] [--unit BYTES] [--base-len SECTORS] "
-		      "[--flags BITS] [--lineage WORD]\n"
+		      "[--flags BITS] [--incompat BITS] [--lineage WORD]\n"
 		      "       mkstore check DEVICE\n", stderr);
 		return 2;
 	}

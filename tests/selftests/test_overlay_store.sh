@@ -134,6 +134,14 @@ for flags in 1 4; do
 	mkstore format "$large" --len 16384 --unit 4096 --flags $flags
 	is "$(said "overlay ( block $large ) ( block $base )")" "overlay: store: unknown flags $flags" "flags $flags"
 done
+mkstore format "$large" --len 16384 --unit 4096 --incompat 2
+is "$(said "overlay ( block $large ) ( block $base )")" \
+	'overlay: store: superblocks: unknown incompatible features, unknown incompatible features' 'a feature'
+mkstore format "$large" --len 16384 --unit 4096 --incompat 1
+for stack in "overlay ( block $large ) ( block $base )" "overlay volatile ( ram ) ( cache ( block $large ) ( block $base ) )"; do
+	[[ $(said "$stack") == *': store: of a cache with write_through, whose base has the data; this is none' ]]
+	ok $? "another kind of store: $stack"
+done
 mkstore format "$large" --len 16384 --unit 4096 --lineage $'a\nb'
 is "$(said "overlay ( block $large ) ( block $base )")" "overlay: lineage: the store is of 'a\nb', not of ''" 'lineage: a line end'
 is "$(said "overlay ( ram ) ( block $base )")" 'overlay: store: superblocks: no store: format it first, no store: format it first' 'no store'

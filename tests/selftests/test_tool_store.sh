@@ -94,6 +94,10 @@ says 1 "*s: holds a store already (uuid $uuid, a disk of 10 GiB); to lose it*--f
 exits 0 'format --force' vdisk format s --len 1M --force
 is "$(stat -c %s s)" $(((43008 + 20971520) * 512)) 'a longer file stays as long'
 says 0 '*2048 units*' vdisk check s
+exits 0 'of a cache' vdisk format s --len 1M --force --write-through
+is "$(vdisk dump --json s | jq -c '[.superblocks[].fields | .incompat, .flags]')" '[1,0,1,0]' 'it says so'
+is "$(vdisk format s --len 1M --force --write-through --json | jq .write_through)$(vdisk format s --len 1M --force --json | jq .write_through)" \
+	truefalse 'format --json'
 exits 0 'a size in sectors' vdisk format t --len 8 --max-len 8 --unit 4096
 is "$(stat -c %s t)" $(((2048 + 8) * 512)) 'the smallest one'
 spoil s 100
@@ -184,10 +188,26 @@ for state in absent data; do
 	is "$(each_unit s | md5sum)" "$(each_unit old | awk -v as=$state '{ print (NR <= 3968 || NR > 7936 ? $0 : as) }' | md5sum)" "only these are $state"
 	exits 0 'it is clean' vdisk check s
 done
-vdisk-unit make s 512 3
-says 2 '*nothing of the base is absent, but 2732 units are*whose host went down*' vdisk check s
+vdisk-unit make s 512 2
+says 2 '*nothing of the base is absent, but 2732 units are*' vdisk check s
 says 0 '*without the claim that nothing is absent*' vdisk repair s
-is "$(vdisk dump --json s | jq -c '[.superblocks[].fields.flags]') $(sum_map s)" "[1,1] $old" 'no unit has become present, and it is still dirty'
+is "$(vdisk dump --json s | jq -c '[.superblocks[].fields.flags]') $(sum_map s)" "[0,0] $old" 'no unit has become present'
+
+# Of a cache with write_through: dirty is no fault, full is; what is damaged is in the base as well
+vdisk-unit make s 512 1 1
+says 0 '*write_through*when its host went down*No errors*' vdisk check s
+is "$(vdisk check --json s | jq -c '[.write_through, .dirty]')" '[true,true]' 'check --json'
+says 0 '*incompat *0x1 write-through*flags *0x1 dirty*' vdisk dump s
+spoil s $((8192 + 2 * 512 + 77)) 2
+exits 2 'damaged' vdisk check s
+says 1 '*whose base has the data: say --damaged-as absent*' vdisk repair s --damaged-as data
+says 0 '*1 presence sectors written again: *read as the base*' vdisk repair s
+is "$(vdisk dump --json s | jq -c '[.superblocks[].fields | .flags, .incompat]') $(each_unit s | md5sum)" \
+	"[1,1,1,1] $(each_unit old | awk '{ print (NR <= 3968 || NR > 5952 ? $0 : "absent") }' | md5sum)" 'its units are absent, and it is still dirty'
+vdisk-unit make s 512 2 1
+says 2 '*unknown flags 0x2*' vdisk check s
+vdisk-unit make s 512 1
+says 3 '*unknown flags 0x1*' vdisk check s
 cp old s
 truncate -s $((8192 + 4096)) s
 says 2 '*the store is cut off*' vdisk check s

@@ -281,7 +281,7 @@ static int snapshot(const struct vdisk_args *args)
 		find_words(&live.words, live.stack->nodes[0]->type == &vdisk_types[VDISK_TYPE_PR], &begin, &end);
 		line = new_line(&live.words, begin, end, before, true, ")");
 		/* What is below has no length of its own that stays: it grows with the disk. */
-		status = store_make(store.word[1], live.disk.sectors, disk_block(&live.disk), 0, NULL);
+		status = store_make(store.word[1], live.disk.sectors, disk_block(&live.disk), 0, NULL, false);
 		made = !status;
 		status = status ?: disk_replace(name, &live.disk, live.disk.sectors, line);
 	}

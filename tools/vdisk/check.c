@@ -68,8 +68,8 @@ static void check_slots(const struct store *store, struct store_report *report)
 	}
 	if (memcmp(sb->reserved, none, sizeof(none)))
 		problem(report, false, 0, 0, "superblock: what is reserved is not zero");
-	if (le32_to_cpu(sb->flags) & ~(VDISK_STORE_DIRTY | VDISK_STORE_FULL))
-		problem(report, false, 0, 0, "superblock: unknown flags %#x", le32_to_cpu(sb->flags));
+	if (le32_to_cpu(sb->flags) & ~vdisk_store_flags(sb))
+		problem(report, false, 0, 0, "superblock: unknown flags %#x", le32_to_cpu(sb->flags) & ~vdisk_store_flags(sb));
 	if (le64_to_cpu(sb->ro_compat) & ~VDISK_STORE_RO_COMPAT)
 		problem(report, false, 0, 0, "superblock: features of a newer version, %#llx: this one must not write here",
 			le64_to_cpu(sb->ro_compat));
@@ -222,6 +222,7 @@ static void say(const struct vdisk_args *args, const struct store *store, const 
 		json_object_object_add(object, "uuid", json_object_new_string(uuid));
 		vdisk_json_number(object, "unit", unit);
 		vdisk_json_number(object, "len", le64_to_cpu(store->sb->len));
+		json_object_object_add(object, "write_through", json_object_new_boolean(vdisk_store_is_through(store->sb)));
 		json_object_object_add(object, "dirty",
 				       json_object_new_boolean(le32_to_cpu(store->sb->flags) & VDISK_STORE_DIRTY));
 		for (int i = 0; i < STORE_STATES; i++)
@@ -238,8 +239,10 @@ static void say(const struct vdisk_args *args, const struct store *store, const 
 		       vdisk_bytes(text, report->units[order[i]] * unit));
 	if (report->behind)
 		printf("  and %llu behind the end of the disk, which was longer once\n", report->behind);
-	if (le32_to_cpu(store->sb->flags) & VDISK_STORE_DIRTY)
-		printf("It is of a write-through cache whose host went down. This version has none, and does not use it.\n");
+	if (vdisk_store_is_through(store->sb))
+		printf("It is of a cache with write_through: the base has all that was written%s.\n",
+		       le32_to_cpu(store->sb->flags) & VDISK_STORE_DIRTY ?
+		       ". It was in use when its host went down, or is\nnow: the next disk that uses it drops what is in it" : "");
 	if (!status)
 		printf("No errors were found.\n");
 	else if (status == VDISK_HARMLESS)
@@ -345,6 +348,13 @@ static int repair_presence(struct store *store, const struct store_report *repor
 	__u64 rewritten;
 	int status;
 
+	/* The base has all that was written. */
+	if (report->bad && vdisk_store_is_through(store->sb)) {
+		if (data)
+			return vdisk_fail("%s: is of a cache with write_through, whose base has the data: say --damaged-as absent",
+					  store->path);
+		as = "absent";
+	}
 	if (report->bad && !as) {
 		fprintf(stderr,
 			"vdisk: %s: nothing says what was in the damaged presence sectors, so they stay as they are. Say how to take\n"

@@ -248,7 +248,7 @@ static __u64 store_base(const struct vdisk_node *n)
 
 static int make_store(const struct vdisk_node *n)
 {
-	return store_make(stack_path(n), n->parent->len, store_unit(n), store_base(n), n->parent->val[OVERLAY_LINEAGE].str);
+	return store_make(stack_path(n), n->parent->len, store_unit(n), store_base(n), n->parent->val[OVERLAY_LINEAGE].str, false);
 }
 
 /* Everything that can be known before something is done. */

@@ -8,7 +8,7 @@
 
 #include "vdisk.h"
 
-enum kind { TEXT, NUMBER, HEX, UUID, FLAGS };
+enum kind { TEXT, NUMBER, HEX, UUID, FLAGS, FEATURES };
 
 static const struct field {
 	const char *name;
@@ -21,7 +21,7 @@ static const struct field {
 	FIELD(version, NUMBER),
 	FIELD(compat, HEX),
 	FIELD(ro_compat, HEX),
-	FIELD(incompat, HEX),
+	FIELD(incompat, FEATURES),
 	FIELD(sequence, NUMBER),
 	FIELD(uuid, UUID),
 	FIELD(unit, NUMBER),
@@ -109,6 +109,9 @@ static void slot_text(const struct store *store, int slot)
 			break;
 		case HEX:
 			printf("%#llx\n", number(field, raw));
+			break;
+		case FEATURES:
+			printf("%#llx%s\n", number(field, raw), number(field, raw) & VDISK_STORE_THROUGH ? " write-through" : "");
 			break;
 		case FLAGS:
 			flags_text(flags, sizeof(flags), number(field, raw));

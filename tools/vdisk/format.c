@@ -80,6 +80,8 @@ static int get_options(const struct vdisk_args *args, struct vdisk_store_sb *sb)
 	if (!vdisk_store_lay_out(sb, len, max_len, unit))
 		return vdisk_fail("--len, --max-len: there is no such store");
 
+	if (vdisk_option(args, "write-through"))
+		sb->incompat = cpu_to_le64(VDISK_STORE_THROUGH);
 	sb->base_len = cpu_to_le64(base_len);
 	if (get_text(args, "base-id", sb->base_id, sizeof(sb->base_id), false) ||
 	    get_text(args, "lineage", sb->lineage, sizeof(sb->lineage), true))
@@ -204,12 +206,15 @@ static void say(const struct vdisk_args *args, const struct vdisk_store_sb *sb)
 		vdisk_json_number(object, "len", len);
 		vdisk_json_number(object, "max_len", max_len);
 		vdisk_json_number(object, "data_start", start);
+		json_object_object_add(object, "write_through", json_object_new_boolean(vdisk_store_is_through(sb)));
 		vdisk_json_print(object);
 		return;
 	}
 	printf("%s: a store for a disk of %llu sectors (%s) in blocks of %u bytes, which may grow to %llu (%s)\n", args->store,
 	       len, vdisk_bytes(text[0], len * 512), le32_to_cpu(sb->unit), max_len, vdisk_bytes(text[1], max_len * 512));
 	printf("uuid %s, data begins at sector %llu (%s)\n", uuid, start, vdisk_bytes(text[2], start * 512));
+	if (vdisk_store_is_through(sb))
+		printf("It is for a cache with write_through only: what it holds may be dropped at any time.\n");
 }
 
 static int format(const struct vdisk_args *args)
@@ -242,12 +247,13 @@ static int format(const struct vdisk_args *args)
  * @unit: its block size
  * @base_len: of the base, in sectors; 0: not recorded
  * @lineage: word for the base, or NULL
+ * @through: it is for a cache with write_through
  *
  * What fails leaves no file.
  *
  * Return: an exit status, after saying what is wrong.
  */
-int store_make(const char *path, __u64 len, __u32 unit, __u64 base_len, const char *lineage)
+int store_make(const char *path, __u64 len, __u32 unit, __u64 base_len, const char *lineage, bool through)
 {
 	__u64 sectors = unit / VDISK_STORE_SECTOR;
 	__u64 max_len = len < MAX_SECTORS / 4 ? len * 4 : MAX_SECTORS / sectors * sectors;
@@ -258,6 +264,8 @@ int store_make(const char *path, __u64 len, __u32 unit, __u64 base_len, const ch
 	if (!len || len % sectors || !vdisk_store_lay_out(&sb, len, max_len, unit))
 		return vdisk_fail("%s: no store can be made for a disk of %llu sectors in blocks of %u bytes; say another --len",
 				  path, len, unit);
+	if (through)
+		sb.incompat = cpu_to_le64(VDISK_STORE_THROUGH);
 	sb.base_len = cpu_to_le64(base_len);
 	if (lineage)
 		strncpy((char *)sb.lineage, lineage, sizeof(sb.lineage) - 1);
@@ -281,7 +289,7 @@ const struct vdisk_command vdisk_format = {
 	.name = "format",
 	.what = "make an empty store",
 	.more =
-"Makes STORE, a block device or a file, the store of an overlay: it then holds nothing, and the disk reads as its base\n"
+"Makes STORE, a block device or a file, the store of an overlay or cache: it then holds nothing, and the disk reads as its base\n"
 "does. A file is made if there is none, and made longer if need be; what is not written stays a hole.\n"
 "A SIZE is a number of sectors of 512 bytes, or of bytes with K, M, G, T or P behind it: 20971520 and 10G are the same.\n",
 	.status =
@@ -293,6 +301,7 @@ const struct vdisk_command vdisk_format = {
 		{ "max-len", "SIZE", "to which the disk may grow later (4 times --len); with units of 512 bytes\n1/2000 of it is taken from a device, of a file nothing yet" },
 		{ "unit", "BYTES", "the block size of the disk, 512 or 4096 (512)" },
 		{ "base-len", "SIZE", "of the base, which is then checked when the store is used" },
+		{ "write-through", NULL, "for a cache with write_through: its base has all that is written, and the store only copies" },
 		{ "lineage", "WORD", "your own word for the base, likewise: at most 63 bytes" },
 		{ "base-id", "TEXT", "a note of what the base is, which dump shows and nobody checks: at most 127 bytes" },
 		{ "uuid", "UUID", "of the store (a random one)" },

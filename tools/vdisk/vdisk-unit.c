@@ -5,7 +5,7 @@
  * kernel module. Prints TAP.
  *
  *	vdisk-unit [SEED [ROUNDS]]
- *	vdisk-unit make FILE UNIT FLAGS	only writes such a store, for tests of the tool
+ *	vdisk-unit make FILE UNIT FLAGS [INCOMPAT]	only writes such a store, for tests of the tool
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -360,12 +360,13 @@ static void test_chance(unsigned int rounds)
 	ok(!wrong && seen[VDISK_OK] && seen[VDISK_FAILED] && seen[VDISK_DAMAGE] && seen[VDISK_HARMLESS], "chance");
 }
 
-static int make_file(const char *file, __u32 unit, __u32 flags)
+static int make_file(const char *file, __u32 unit, __u32 flags, __u64 incompat)
 {
 	FILE *f = fopen(file, "w");
 
 	make_store(unit);
 	slot(0)->flags = cpu_to_le32(flags);
+	slot(0)->incompat = cpu_to_le64(incompat);
 	vdisk_store_sb_seal(slot(0));
 	*slot(1) = *slot(0);
 	must(f && fwrite(image, image_size, 1, f) == 1 && !fclose(f), file);
@@ -452,8 +453,9 @@ int main(int argc, char **argv)
 	memory = memfd_create("store", 0);
 	must(memory >= 0, "memfd");
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", memory);
-	if (argc == 5 && !strcmp(argv[1], "make"))
-		return make_file(argv[2], strtoul(argv[3], NULL, 0), strtoul(argv[4], NULL, 0));
+	if ((argc == 5 || argc == 6) && !strcmp(argv[1], "make"))
+		return make_file(argv[2], strtoul(argv[3], NULL, 0), strtoul(argv[4], NULL, 0),
+				 argc > 5 ? strtoul(argv[5], NULL, 0) : 0);
 	seed = argc > 1 ? strtoull(argv[1], NULL, 0) : 0;
 	seed = seed ?: 20240229;
 	printf("# seed %llu\n", seed);

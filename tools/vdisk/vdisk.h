@@ -75,7 +75,7 @@ extern const struct vdisk_command vdisk_list, vdisk_show, vdisk_stat;
 extern const struct vdisk_command vdisk_grow, vdisk_snapshot, vdisk_hydrate, vdisk_detach_base, vdisk_pr, vdisk_key;
 
 /* format.c */
-int store_make(const char *path, __u64 len, __u32 unit, __u64 base_len, const char *lineage);
+int store_make(const char *path, __u64 len, __u32 unit, __u64 base_len, const char *lineage, bool through);
 
 /* util.c */
 const char *vdisk_option(const struct vdisk_args *args, const char *name);

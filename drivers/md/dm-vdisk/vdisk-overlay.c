@@ -615,9 +615,12 @@ static int vdisk_overlay_check_store(struct vdisk_node *n)
 	if (le64_to_cpu(sb->ro_compat) & ~VDISK_STORE_RO_COMPAT)
 		return vdisk_fail(n, -EINVAL, "store: unknown read-only features %llx",
 				  le64_to_cpu(sb->ro_compat));
-	if (le32_to_cpu(sb->flags) & ~VDISK_STORE_FLAGS)
+	if (vdisk_store_is_through(sb))
+		return vdisk_fail(n, -EINVAL,
+				  "store: of a cache with write_through, whose base has the data; this is none");
+	if (le32_to_cpu(sb->flags) & ~vdisk_store_flags(sb))
 		return vdisk_fail(n, -EINVAL, "store: unknown flags %x",
-				  le32_to_cpu(sb->flags) & ~VDISK_STORE_FLAGS);
+				  le32_to_cpu(sb->flags) & ~vdisk_store_flags(sb));
 	if (le32_to_cpu(sb->unit) != n->lim.logical_block_size)
 		return vdisk_fail(n, -EINVAL,
 				  "store: formatted for blocks of %u bytes, the disk has %u",

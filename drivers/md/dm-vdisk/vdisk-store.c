@@ -141,6 +141,29 @@ vdisk_store_sb_choose(const struct vdisk_store_sb *a,
 }
 
 /**
+ * vdisk_store_is_through - which kind of store is it?
+ * @sb: a good superblock
+ *
+ * Return: true if it is of a cache with write_through, whose base has all that
+ * was ever written; false if what it has may be nowhere else.
+ */
+bool vdisk_store_is_through(const struct vdisk_store_sb *sb)
+{
+	return le64_to_cpu(sb->incompat) & VDISK_STORE_THROUGH;
+}
+
+/**
+ * vdisk_store_flags - the flags that a store of its kind may have
+ * @sb: a good superblock
+ *
+ * Return: those that this code knows.
+ */
+__u32 vdisk_store_flags(const struct vdisk_store_sb *sb)
+{
+	return vdisk_store_is_through(sb) ? VDISK_STORE_DIRTY : VDISK_STORE_FULL;
+}
+
+/**
  * vdisk_store_sb_seal - make a superblock ready to be written
  * @sb: complete but for magic, version and checksum
  */

@@ -27,14 +27,16 @@
 #define VDISK_STORE_BASE_ID	128		/* bytes */
 #define VDISK_STORE_LINEAGE	64		/* bytes */
 
+/* vdisk_store_sb.incompat */
+#define VDISK_STORE_THROUGH	1ULL	/* of a cache with write_through: its base has all */
+
 /* Features that this code knows. */
-#define VDISK_STORE_INCOMPAT	0ULL
+#define VDISK_STORE_INCOMPAT	VDISK_STORE_THROUGH
 #define VDISK_STORE_RO_COMPAT	0ULL
 
 /* vdisk_store_sb.flags */
-#define VDISK_STORE_DIRTY	1U	/* for write_through: base and store may differ */
-#define VDISK_STORE_FULL	2U	/* nothing of the base is absent */
-#define VDISK_STORE_FLAGS	VDISK_STORE_FULL	/* what the kernel knows */
+#define VDISK_STORE_DIRTY	1U	/* with VDISK_STORE_THROUGH: base and store may differ */
+#define VDISK_STORE_FULL	2U	/* without it: nothing of the base is absent */
 
 struct vdisk_store_sb {
 	__u8 magic[8];
@@ -83,6 +85,8 @@ const char *vdisk_store_sb_check(const struct vdisk_store_sb *sb);
 const struct vdisk_store_sb *
 vdisk_store_sb_choose(const struct vdisk_store_sb *a,
 		      const struct vdisk_store_sb *b);
+bool vdisk_store_is_through(const struct vdisk_store_sb *sb);
+__u32 vdisk_store_flags(const struct vdisk_store_sb *sb);
 void vdisk_store_sb_seal(struct vdisk_store_sb *sb);
 bool vdisk_store_lay_out(struct vdisk_store_sb *sb, __u64 len, __u64 max_len,
 			 __u32 unit);
