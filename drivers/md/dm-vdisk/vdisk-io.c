@@ -672,7 +672,8 @@ void vdisk_go_to(struct vdisk_io *io, struct vdisk_node *child, sector_t offset)
  *
  * As drivers/md/dm-bio-record.h: a bio that was split below has nothing left of
  * what its completion counts by, and would end with the first part of the next
- * split.
+ * split. One that was merged into a request is still followed by the next one of
+ * that, which the next request would take for its own.
  *
  * Context: Any context.
  */
@@ -683,6 +684,7 @@ void vdisk_rewind(struct vdisk_io *io, struct vdisk_node *n,
 	io->bio->bi_iter = iter;
 	io->bio->bi_flags = flags;
 	io->bio->bi_status = BLK_STS_OK;
+	io->bio->bi_next = NULL;
 	atomic_set(&io->bio->__bi_remaining, 1);
 }
 
