@@ -227,7 +227,7 @@ run_ok 'the store is clean' mkstore check "$store"
 
 # What is not to be
 scratch
-refused 'cache: takes no writes: make it the base of an overlay, or the device read-only' "cache volatile ( ram ) ( block $base )" 16384
+refused 'cache: takes no writes: say write_through, make it the base of an overlay, or the device read-only' "cache volatile ( ram ) ( block $base )" 16384
 refused 'overlay: fill: needs copy_on_read' "overlay volatile fill:8 ( ram ) ( block $base )" 16384
 refused 'overlay: fill: not a multiple of the block size, 8 sectors' "overlay volatile copy_on_read fill:9 ( block $large ) ( block $base )" 16384
 refused 'overlay/1/overlay: copy_on_read: as a base it is only read; use a cache below it' \

@@ -248,7 +248,8 @@ static __u64 store_base(const struct vdisk_node *n)
 
 static int make_store(const struct vdisk_node *n)
 {
-	return store_make(stack_path(n), n->parent->len, store_unit(n), store_base(n), n->parent->val[OVERLAY_LINEAGE].str, false);
+	return store_make(stack_path(n), n->parent->len, store_unit(n), store_base(n), n->parent->val[OVERLAY_LINEAGE].str,
+			  stack_is_through(n->parent));
 }
 
 /* Everything that can be known before something is done. */
@@ -359,6 +360,8 @@ static void explain(const struct vdisk_args *args, const struct made *made)
 			printf(" --base-len %llu", store_base(n));
 		if (lineage)
 			printf(" --lineage %s", lineage);
+		if (stack_is_through(n->parent))
+			fputs(" --write-through", stdout);
 		putchar('\n');
 	}
 	for (int i = 0; i < made->nr_keys; i++) {

@@ -121,11 +121,17 @@ static int check_missing(struct vdisk_node *n, unsigned int arg)
 	return n->val[arg].set ? 0 : vdisk_node_fail(n, -EINVAL, "%s: missing", n->type->args[arg].name);
 }
 
+/* A cache that takes writes? */
+bool stack_is_through(const struct vdisk_node *n)
+{
+	return n->type == &vdisk_types[VDISK_TYPE_CACHE] && n->val[CACHE_THROUGH].set;
+}
+
 /* vdisk_read_only() */
 static bool only_read(const struct vdisk_node *n)
 {
 	for (; n->parent; n = n->parent) {
-		if (n->index && n->parent->ops->reads_base)
+		if (n->index && n->parent->ops->reads_base && !stack_is_through(n->parent))
 			return true;
 		if (!n->index && n->parent->ops == &vdisk_cache_ops)
 			return false;
@@ -601,6 +607,9 @@ static int give_node(struct vdisk_node *n)
 	case VDISK_TYPE_OVERLAY:
 	case VDISK_TYPE_CACHE:
 		natural = n->children[1]->ops->length(n->children[1]);
+		if (stack_is_through(n) && natural < n->len)
+			return vdisk_node_fail(n, -EINVAL, "write_through: the base has %llu sectors, %llu are asked of it",
+					       natural, n->len);
 		n->children[1]->len = min(n->len, natural);
 		n->children[0]->len = 0; /* its superblock says where the disk lies in it */
 		if (n->val[OVERLAY_VOLATILE].set)

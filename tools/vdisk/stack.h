@@ -25,5 +25,6 @@ __u64 stack_length(const struct vdisk_stack *s);
 int stack_give(struct vdisk_stack *s, __u64 len);
 const char *stack_path(const struct vdisk_node *n);
 bool stack_is_store(const struct vdisk_node *n);
+bool stack_is_through(const struct vdisk_node *n);
 
 #endif /* VDISK_TOOL_STACK_H */

@@ -386,6 +386,7 @@ static void test_stacks(void)
 		{ "concat ( blob a len:17 ) ( blob b len:25 )", "concat ( blob a len:17 ) ( blob b len:25 )", 42 },
 		{ "concat ( blob a len:17 ) ( ram )", "concat ( blob a len:17 ) ( ram )", VDISK_UNBOUNDED },
 		{ "overlay volatile ( ram max:1M ) ( blob a len:5 )", "overlay volatile ( ram max:2048 ) ( blob a len:5 )", 5 },
+		{ "cache write_through ( ram ) ( blob a len:5 )", "cache write_through ( ram ) ( blob a len:5 )", 5 },
 		{ "overlay volatile ( blob b len:9 ) ( zero )", "overlay volatile ( blob b len:9 ) ( zero )", 9 },
 		{ "crypt sector_size:4096 key::64:logon:a cipher:aes-xts-plain64 ( blob a len:15 )",
 		  "crypt cipher:aes-xts-plain64 key::64:logon:a sector_size:4096 ( blob a len:15 )", 8 },

@@ -8,7 +8,7 @@
  *	serve	 copy to the reads that wait, and end them
  *	store	 write to the store what is absent still; then it is data
  *
- * A block has one fill at a time. A read that comes while it is stored is
+ * A block has one fill at a time that is not spoilt. A read that comes while it is stored is
  * served from its pages at once.
  *
  * Why pages of our own: those of a guest may change while we read into them,
@@ -28,7 +28,8 @@
  * which costs another read of the base later. A discard makes units zero, which
  * they stay, whatever the fill writes there; and it does not punch leaves that
  * are held. Units that became data or zero while the base was read are left
- * alone.
+ * alone. What was written to the base meanwhile spoils the fill: see
+ * vdisk-through.c.
  *
  * If the base fails, the reads go on to it one by one, as if there was no fill:
  * they fail where it is bad and nowhere else.
@@ -109,9 +110,10 @@ struct vdisk_fills {
 /**
  * struct vdisk_fill - a block that is being filled
  * @f: its node's
- * @hash: in @f->busy; guarded by @f->lock, as the next three are
+ * @hash: in @f->busy; guarded by @f->lock, as the next four are
  * @users: of the pages
  * @ready: the pages have the data
+ * @spoilt: the base may have something else by now; also read without the lock
  * @waiting: reads, vdisk_wait.list
  * @block: its number
  * @sector: its first sector
@@ -133,6 +135,7 @@ struct vdisk_fill {
 	struct hlist_node hash;
 	unsigned int users;
 	bool ready;
+	bool spoilt;
 	struct list_head waiting;
 	u64 block;
 	sector_t sector;
@@ -334,7 +337,7 @@ static struct vdisk_fill *vdisk_fill_find(struct vdisk_fills *f, u64 block)
 
 	lockdep_assert_held(&f->lock);
 	hlist_for_each_entry(fill, vdisk_fill_bucket(f, block), hash)
-		if (fill->block == block)
+		if (fill->block == block && !fill->spoilt)
 			return fill;
 	return NULL;
 }
@@ -380,6 +383,7 @@ static struct vdisk_fill *vdisk_fill_new(struct vdisk_fills *f, u64 block)
 	f->nr++;
 	fill->users = 1;
 	fill->ready = false;
+	WRITE_ONCE(fill->spoilt, false);
 	fill->outcome = BLK_STS_AGAIN;
 	fill->ended = NULL;
 	fill->block = block;
@@ -484,8 +488,9 @@ static void vdisk_fill_keep(struct vdisk_fill *fill)
 	struct vdisk_punch *punch = &fill->punch;
 	unsigned long index;
 
-	f->ops->list(f->n, punch, punch->unit, punch->nr);
-	if (f->ops->full(f->n) ||
+	/* Spoilt is set before what does so is no longer under way. */
+	if (!f->ops->list(f->n, punch, punch->unit, punch->nr) ||
+	    READ_ONCE(fill->spoilt) || f->ops->full(f->n) ||
 	    vdisk_presence_look(f->presence, punch->unit, punch->nr, &index) !=
 	    VDISK_LOOK_READY ||
 	    vdisk_presence_hold_fill(f->presence, punch->unit, punch->nr,
@@ -955,6 +960,32 @@ void vdisk_fills_abort(struct vdisk_fills *f,
 	spin_unlock_irq(&f->lock);
 	list_for_each_entry_safe(wait, next, &aborted, list)
 		vdisk_end(wait->io, f->n, status);
+}
+
+/**
+ * vdisk_fills_spoil - the base has something else now
+ * @f: the fills
+ * @sector: the first that was written
+ * @nr: how many
+ *
+ * What is being read is not stored, unless it is already; a read that comes from
+ * now on has the base read again.
+ *
+ * Context: Any context.
+ */
+void vdisk_fills_spoil(struct vdisk_fills *f, sector_t sector, sector_t nr)
+{
+	struct vdisk_fill *fill;
+	unsigned long flags;
+	unsigned int i;
+
+	spin_lock_irqsave(&f->lock, flags);
+	for (i = 0; f->nr && i < ARRAY_SIZE(f->busy); i++)
+		hlist_for_each_entry(fill, &f->busy[i], hash)
+			if (fill->sector < sector + nr &&
+			    sector < fill->sector + fill->nr)
+				WRITE_ONCE(fill->spoilt, true);
+	spin_unlock_irqrestore(&f->lock, flags);
 }
 
 /**

@@ -21,7 +21,8 @@ struct vdisk_punch {
 /**
  * struct vdisk_fill_ops - what fills need of their node
  * @load: read the presence of units; process context, on @wq, sleeps
- * @list: from now on, first writes to @punch wait; any context
+ * @list: from now on, first writes to @punch wait; false if one is under way that
+ *	the presence does not know of; any context
  * @unlist: and go on
  * @full: no more states may change now; any context
  * @filled: units have become data; any context
@@ -31,7 +32,7 @@ struct vdisk_punch {
  */
 struct vdisk_fill_ops {
 	blk_status_t (*load)(struct vdisk_node *n, u64 unit, u64 nr);
-	void (*list)(struct vdisk_node *n, struct vdisk_punch *punch, u64 unit,
+	bool (*list)(struct vdisk_node *n, struct vdisk_punch *punch, u64 unit,
 		     u64 nr);
 	void (*unlist)(struct vdisk_node *n, struct vdisk_punch *punch);
 	bool (*full)(struct vdisk_node *n);
@@ -53,6 +54,7 @@ bool vdisk_fills_stopped(const struct vdisk_fills *f);
 void vdisk_fills_drain(struct vdisk_fills *f);
 void vdisk_fills_abort(struct vdisk_fills *f,
 		       bool (*which)(struct vdisk_io *io), blk_status_t status);
+void vdisk_fills_spoil(struct vdisk_fills *f, sector_t sector, sector_t nr);
 void vdisk_fills_status(struct vdisk_fills *f, struct vdisk_out *out);
 sector_t vdisk_fill_cut(struct vdisk_fills *f, sector_t sector, sector_t nr);
 void vdisk_fill_look(struct vdisk_fills *f, sector_t sector);

@@ -54,23 +54,47 @@ static void vdisk_batch_done(struct vdisk_io *io, blk_status_t status)
 	vdisk_batch_put(b);
 }
 
+static void vdisk_batch_submit(struct vdisk_batch *b, struct vdisk_io *io,
+			       struct vdisk_node *child)
+{
+	io->priv = b;
+	atomic_inc(&b->pending);
+	vdisk_io_submit(io, child, vdisk_batch_done);
+}
+
 static void vdisk_batch_add(struct vdisk_batch *b, struct vdisk_meta *m,
 			    struct vdisk_io *io, sector_t sector)
 {
-	io->priv = b;
 	io->bio->bi_iter.bi_sector = sector;
-	atomic_inc(&b->pending);
-	vdisk_io_submit(io, m->n->children[0], vdisk_batch_done);
+	vdisk_batch_submit(b, io, m->n->children[0]);
 }
 
-static blk_status_t vdisk_meta_flush(struct vdisk_meta *m)
+static blk_status_t vdisk_meta_flush_child(struct vdisk_meta *m,
+					   struct vdisk_node *child)
 {
 	struct vdisk_batch b;
 
 	vdisk_batch_init(&b);
-	vdisk_batch_add(&b, m, vdisk_io_new(m->n, REQ_OP_WRITE | REQ_PREFLUSH,
-					    NULL, 0), 0);
+	vdisk_batch_submit(&b, vdisk_io_new(m->n, REQ_OP_WRITE | REQ_PREFLUSH,
+					    NULL, 0), child);
 	return vdisk_batch_wait(&b);
+}
+
+static blk_status_t vdisk_meta_flush(struct vdisk_meta *m)
+{
+	return vdisk_meta_flush_child(m, m->n->children[0]);
+}
+
+/**
+ * vdisk_meta_flush_base - make durable what the base was given
+ * @m: the metadata; the base is its node's second child
+ *
+ * Context: Process context, may sleep.
+ * Return: the status of the flush.
+ */
+blk_status_t vdisk_meta_flush_base(struct vdisk_meta *m)
+{
+	return vdisk_meta_flush_child(m, m->n->children[1]);
 }
 
 /* One block of the store. */
@@ -238,6 +262,40 @@ int vdisk_meta_detach(struct vdisk_meta *m)
 }
 
 /**
+ * vdisk_meta_empty - a store of a base that is the truth is believed no longer
+ * @m: the metadata; its presence has to be forgotten
+ *
+ * Context: Process context, may sleep; the table goes live.
+ * Return: 0, or -errno after vdisk_fail().
+ */
+int vdisk_meta_empty(struct vdisk_meta *m)
+{
+	struct vdisk_store_sb new = *m->sb;
+
+	new.epoch = cpu_to_le64(le64_to_cpu(new.epoch) + 1);
+	new.flags &= cpu_to_le32(~VDISK_STORE_DIRTY);
+	return vdisk_meta_change_sb(m, &new);
+}
+
+/**
+ * vdisk_meta_dirty - base and store may differ from now on, or do not any more
+ * @m: the metadata
+ * @dirty: whether they may
+ *
+ * Context: Process context, may sleep; no commit is under way.
+ * Return: the status of the write.
+ */
+blk_status_t vdisk_meta_dirty(struct vdisk_meta *m, bool dirty)
+{
+	struct vdisk_store_sb new = *m->sb;
+
+	new.flags &= cpu_to_le32(~VDISK_STORE_DIRTY);
+	if (dirty)
+		new.flags |= cpu_to_le32(VDISK_STORE_DIRTY);
+	return vdisk_meta_write_sb(m, &new);
+}
+
+/**
  * vdisk_meta_full - the store has all that its base has, and that is durable
  * @m: the metadata
  * @base_len: sectors of the base
@@ -292,6 +350,9 @@ blk_status_t vdisk_meta_load(struct vdisk_meta *m, unsigned long index)
 			      dm_table_device_name(m->n->stack->ti->table),
 			      index * VDISK_LEAF_UNITS,
 			      (index + 1) * VDISK_LEAF_UNITS - 1);
+		/* The base has all. */
+		if (kind == VDISK_STORE_LEAF_BAD && vdisk_store_is_through(m->sb))
+			kind = VDISK_STORE_LEAF_OLD;
 		r = vdisk_presence_insert(m->presence, index, kind, leaf->bits,
 					  evictions);
 		if (r == -ENOMEM)

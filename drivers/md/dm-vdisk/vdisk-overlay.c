@@ -9,6 +9,9 @@
  * everything, and if the store fails in any way, reads go there. An overlay with
  * copy_on_read does both.
  *
+ * cache with write_through takes writes, and sends them to the base first: that
+ * has everything, too. See vdisk-through.c for what the store has then.
+ *
  * Presence is kept on the store, and what is changed there is committed when
  * the guest flushes, and some seconds after it changed. With volatile it is in
  * memory only, and what the store has is lost with it. In both cases it goes
@@ -53,6 +56,7 @@
 #include "vdisk-fill.h"
 #include "vdisk-meta.h"
 #include "vdisk-presence.h"
+#include "vdisk-through.h"
 
 #define DM_MSG_PREFIX "vdisk"
 
@@ -118,6 +122,7 @@ struct vdisk_layer {
  * @layer: what goes to the next table
  * @presence: in @layer
  * @cache: it is one
+ * @through: of a cache with write_through; else NULL
  * @fills: of a cache, or with copy_on_read; else NULL
  * @hydrate: with @fills
  * @hole: a child that is not in the line and reads as zeroes
@@ -147,6 +152,7 @@ struct vdisk_overlay {
 	struct vdisk_layer *layer;
 	struct vdisk_presence *presence;
 	bool cache;
+	struct vdisk_through *through;
 	struct vdisk_fills *fills;
 	struct vdisk_hydrate *hydrate;
 	struct vdisk_node *hole;
@@ -199,6 +205,18 @@ struct vdisk_overlay_io {
 	bool fua;
 	bool kept;
 	struct vdisk_wait wait;
+};
+
+/**
+ * struct vdisk_through_io - per bio, with write_through
+ * @st: a write's @kept: it is on its way to the store
+ * @range: its units
+ * @begun: @range is under way
+ */
+struct vdisk_through_io {
+	struct vdisk_overlay_io st;
+	struct vdisk_through_range range;
+	bool begun;
 };
 
 static void vdisk_layer_init_volatile(void *data)
@@ -298,6 +316,7 @@ static void vdisk_overlay_free(struct vdisk_overlay *o)
 	vdisk_hydrate_destroy(o->hydrate);
 	if (o->fills)
 		vdisk_fills_destroy(o->fills);
+	vdisk_through_destroy(o->through);
 	if (o->meta)
 		vdisk_meta_destroy(o->meta);
 	if (o->wq)
@@ -319,16 +338,40 @@ static struct vdisk_object *vdisk_layer_get(struct vdisk_node *n)
 					vdisk_layer_init, vdisk_layer_free);
 }
 
+/* Not all that is read-only refuses to be opened for writing, or to be written. */
+static int vdisk_through_check_base(struct vdisk_node *n)
+{
+	struct vdisk_stack *s = n->stack;
+	unsigned int i;
+
+	if (n->children[OVERLAY_BASE]->type == &vdisk_types[VDISK_TYPE_ZERO])
+		return vdisk_fail(n, -EINVAL,
+				  "write_through: a base that is zero keeps nothing of what is written");
+	for (i = 0; i < s->nr_nodes; i++) {
+		const struct vdisk_node *leaf = s->nodes[i];
+
+		if (leaf->bdev && vdisk_is_below(leaf, n->children[OVERLAY_BASE]) &&
+		    vdisk_is_written(leaf) && bdev_read_only(leaf->bdev))
+			return vdisk_fail(n, -EROFS,
+					  "write_through: the base is read-only: %u:%u",
+					  MAJOR(leaf->bdev->bd_dev),
+					  MINOR(leaf->bdev->bd_dev));
+	}
+	return 0;
+}
+
 /* Who may write to it? */
 static int vdisk_overlay_check_use(struct vdisk_node *n)
 {
 	struct dm_table *table = n->stack->ti->table;
 
 	if (n->ops == &vdisk_cache_ops) {
+		if (n->val[CACHE_THROUGH].set)
+			return vdisk_through_check_base(n);
 		if ((dm_table_get_mode(table) & VDISK_OPEN_WRITE) &&
 		    !vdisk_read_only(n))
 			return vdisk_fail(n, -EROFS,
-					  "takes no writes: make it the base of an overlay, or the device read-only");
+					  "takes no writes: say write_through, make it the base of an overlay, or the device read-only");
 		return 0;
 	}
 	if (!n->val[OVERLAY_COPY].set) {
@@ -361,6 +404,15 @@ static bool vdisk_overlay_make_fills(struct vdisk_overlay *o)
 						  &vdisk_overlay_fill_ops,
 						  o->presence, o->wq);
 	return o->hydrate;
+}
+
+static bool vdisk_overlay_make_through(struct vdisk_overlay *o)
+{
+	o->through = vdisk_through_create();
+	o->n->io_size = sizeof(struct vdisk_through_io);
+	/* What is written is looked at twice. */
+	o->n->stable = true;
+	return o->through;
 }
 
 static int vdisk_overlay_ctr(struct vdisk_node *n)
@@ -403,6 +455,9 @@ static int vdisk_overlay_ctr(struct vdisk_node *n)
 		goto no_memory;
 	if ((o->cache || n->val[OVERLAY_COPY].set) &&
 	    !vdisk_overlay_make_fills(o))
+		goto no_memory;
+	if (o->cache && n->val[CACHE_THROUGH].set &&
+	    !vdisk_overlay_make_through(o))
 		goto no_memory;
 	if (n->val[OVERLAY_VOLATILE].set)
 		return 0;
@@ -449,7 +504,7 @@ static void vdisk_emit_object(struct vdisk_node *n, struct vdisk_out *out)
 		vdisk_emit(out, " object=%llu", vdisk_object_serial(n->object));
 }
 
-/* Presence is about this very store, and about units of this size. */
+/* Presence is about this very store, its kind, and units of this size. */
 static int vdisk_overlay_identify(struct vdisk_node *n)
 {
 	struct vdisk_out line = { .max = VDISK_STORE_LINE };
@@ -459,14 +514,14 @@ static int vdisk_overlay_identify(struct vdisk_node *n)
 	line.buf = kvzalloc(line.max, GFP_KERNEL);
 	if (!line.buf)
 		return vdisk_fail(n, -ENOMEM, "out of memory");
-	vdisk_emit(&line, "%u ", o->shift);
+	vdisk_emit(&line, "%u %u ", o->shift, !!o->through);
 	vdisk_print_node(n->children[OVERLAY_STORE], &line, vdisk_emit_object);
 	sha256(line.buf, line.len, o->store);
 	kvfree(line.buf);
 	if (!layer->live || !memcmp(layer->store, o->store, sizeof(layer->store)))
 		return 0;
 	return vdisk_fail(n, -EBUSY,
-			  "its presence in the live table belongs to another store, or to another block size; a new overlay needs a label of its own");
+			  "its presence in the live table belongs to another store, to another block size, or to a cache with or without write_through, unlike this one; a new node needs a label of its own");
 }
 
 static const struct vdisk_node *vdisk_store_leaf(const struct vdisk_overlay *o)
@@ -540,6 +595,10 @@ static int vdisk_overlay_give(struct vdisk_node *n)
 	unsigned int block = n->lim.logical_block_size >> SECTOR_SHIFT;
 	struct vdisk_overlay *o = n->priv;
 
+	if (o->through && base->ops->length(base) < n->len)
+		return vdisk_fail(n, -EINVAL,
+				  "write_through: the base has %llu sectors, %llu are asked of it",
+				  base->ops->length(base), n->len);
 	if (n->val[OVERLAY_FILL].num & (block - 1))
 		return vdisk_fail(n, -EINVAL,
 				  "fill: not a multiple of the block size, %u sectors",
@@ -575,6 +634,20 @@ static void vdisk_overlay_limits(struct vdisk_node *n, struct queue_limits *lim)
 		lim->physical_block_size = max(lim->physical_block_size, 4096U);
 	}
 	lim->max_secure_erase_sectors = 0;
+	if (n->ops == &vdisk_cache_ops && n->val[CACHE_THROUGH].set) {
+		const struct queue_limits *base = &n->children[OVERLAY_BASE]->lim;
+
+		vdisk_limits_stable(lim);
+		if (base->max_hw_discard_sectors)
+			vdisk_limits_discard(lim, min(base->max_hw_discard_sectors, sectors),
+					     max(base->discard_granularity,
+						 lim->logical_block_size));
+		else
+			vdisk_limits_discard(lim, 0, 0);
+		lim->max_write_zeroes_sectors = min(base->max_write_zeroes_sectors,
+						    sectors);
+		return;
+	}
 	if (n->ops == &vdisk_cache_ops) {
 		vdisk_limits_discard(lim, 0, 0);
 		lim->max_write_zeroes_sectors = 0;
@@ -615,9 +688,12 @@ static int vdisk_overlay_check_store(struct vdisk_node *n)
 	if (le64_to_cpu(sb->ro_compat) & ~VDISK_STORE_RO_COMPAT)
 		return vdisk_fail(n, -EINVAL, "store: unknown read-only features %llx",
 				  le64_to_cpu(sb->ro_compat));
-	if (vdisk_store_is_through(sb))
+	if (vdisk_store_is_through(sb) && !o->through)
 		return vdisk_fail(n, -EINVAL,
 				  "store: of a cache with write_through, whose base has the data; this is none");
+	if (o->through && !vdisk_store_is_through(sb))
+		return vdisk_fail(n, -EINVAL,
+				  "store: of an overlay, or of a cache without write_through: it may have what the base has not; format another one with --write-through");
 	if (le32_to_cpu(sb->flags) & ~vdisk_store_flags(sb))
 		return vdisk_fail(n, -EINVAL, "store: unknown flags %x",
 				  le32_to_cpu(sb->flags) & ~vdisk_store_flags(sb));
@@ -650,6 +726,24 @@ static int vdisk_overlay_check_store(struct vdisk_node *n)
 	return 0;
 }
 
+/*
+ * With write_through: the store is not to be believed. The base is, so it takes
+ * no more than to begin anew.
+ */
+static int vdisk_overlay_begin_anew(struct vdisk_overlay *o)
+{
+	struct dm_table *table = o->n->stack->ti->table;
+	int r = o->meta ? vdisk_meta_empty(o->meta) : 0;
+
+	if (r)
+		return r;
+	vdisk_presence_forget(o->presence);
+	DMWARN("%s: cache: store: %s: emptied", dm_table_device_name(table),
+	       o->layer->failed ? "had failed" : "was in use when its host went down");
+	dm_table_event(table);
+	return 0;
+}
+
 /* The first that goes live reads what the store has; the next ones know. */
 static int vdisk_overlay_open(struct vdisk_node *n)
 {
@@ -665,6 +759,11 @@ static int vdisk_overlay_open(struct vdisk_node *n)
 	r = vdisk_overlay_check_store(n);
 	if (r)
 		return r;
+	if (!layer->known && le32_to_cpu(layer->sb.flags) & VDISK_STORE_DIRTY) {
+		r = vdisk_overlay_begin_anew(o);
+		if (r)
+			return r;
+	}
 	if (!vdisk_overlay_is_fixed(o) && vdisk_overlay_detaches(o)) {
 		r = vdisk_meta_detach(o->meta);
 		if (r)
@@ -689,13 +788,15 @@ static int vdisk_overlay_open(struct vdisk_node *n)
 static int vdisk_overlay_preresume(struct vdisk_node *n)
 {
 	struct vdisk_overlay *o = n->priv;
-	int r;
+	int r = 0;
 
 	if (o->meta) {
 		mutex_lock(&n->stack->message_lock);
 		r = vdisk_overlay_claim(n);
 		if (!r)
 			r = vdisk_overlay_open(n);
+		if (!r && o->through && o->layer->failed)
+			r = vdisk_overlay_begin_anew(o);
 		if (r)
 			DMERR("%s: %s", dm_table_device_name(n->stack->ti->table),
 			      n->stack->error);
@@ -704,7 +805,15 @@ static int vdisk_overlay_preresume(struct vdisk_node *n)
 			vdisk_overlay_unclaim(o);
 			return r;
 		}
+	} else if (o->through && o->layer->failed) {
+		vdisk_overlay_begin_anew(o);
 	}
+	/* Nobody else knows of what is in memory only. */
+	if (o->through && (!o->meta || le32_to_cpu(o->layer->sb.flags) &
+				       VDISK_STORE_DIRTY))
+		vdisk_through_open(o->through);
+	else if (o->through)
+		vdisk_through_close(o->through, true);
 	WRITE_ONCE(o->layer->failed, false);
 	memcpy(o->layer->store, o->store, sizeof(o->layer->store));
 	o->layer->live = true;
@@ -733,7 +842,8 @@ static void vdisk_overlay_postsuspend(struct vdisk_node *n)
 	}
 	if (!o->meta || list_empty(&o->claim))
 		return;
-	if (o->presence->nr_dirty) {
+	if (o->presence->nr_dirty ||
+	    (o->through && vdisk_through_is_open(o->through))) {
 		mod_delayed_work(o->wq, &o->commit, 0);
 		flush_delayed_work(&o->commit);
 	}
@@ -748,6 +858,7 @@ static void vdisk_overlay_resume(struct vdisk_node *n)
 
 	WRITE_ONCE(o->stopping, false);
 	if (o->meta && (o->presence->nr_dirty ||
+			(o->through && vdisk_through_is_open(o->through)) ||
 			xa_marked(&o->presence->leaves, VDISK_LEAF_PUNCH)))
 		mod_delayed_work(o->wq, &o->commit, 0);
 	if (!o->fills)
@@ -772,6 +883,8 @@ static struct vdisk_node *vdisk_overlay_route(struct vdisk_node *n,
 	u64 unit, nr;
 
 	if (run->write || !run->nr) {
+		if (o->through)
+			return base;
 		run->sector += o->data;
 		return n->children[OVERLAY_STORE];
 	}
@@ -923,6 +1036,23 @@ static bool vdisk_overlay_ready(struct vdisk_node *n, struct vdisk_io *io)
 	return true;
 }
 
+/* A write that waits holds nothing. */
+static void vdisk_overlay_let_go(struct vdisk_overlay *o,
+				 struct vdisk_overlay_io *st)
+{
+	struct vdisk_through_io *ts = container_of(st, struct vdisk_through_io, st);
+	bool write = bio_op(st->io->bio) == REQ_OP_WRITE;
+
+	if (!o->through) {
+		vdisk_presence_release(o->presence, st->unit, st->nr, false);
+		return;
+	}
+	ts->begun = false;
+	vdisk_through_cancel(o->through, &ts->range);
+	if (write)
+		vdisk_presence_release_fill(o->presence, st->unit, st->nr, false);
+}
+
 /* The write waits if one of its units is being punched, and holds nothing. */
 static bool vdisk_overlay_park(struct vdisk_overlay *o,
 			       struct vdisk_overlay_io *st)
@@ -938,7 +1068,7 @@ static bool vdisk_overlay_park(struct vdisk_overlay *o,
 		if (st->unit >= punch->unit + punch->nr ||
 		    punch->unit >= st->unit + st->nr)
 			continue;
-		vdisk_presence_release(o->presence, st->unit, st->nr, false);
+		vdisk_overlay_let_go(o, st);
 		list_add_tail(&st->list, &o->waiting);
 		parked = true;
 		break;
@@ -956,15 +1086,13 @@ static bool vdisk_overlay_is_full(const struct vdisk_overlay *o)
 	       VDISK_BUSY_LEAVES;
 }
 
-/* True if the io waits for a commit, because too much is dirty; it holds nothing. */
-static bool vdisk_overlay_throttle(struct vdisk_overlay *o,
-				   struct vdisk_overlay_io *st,
-				   struct vdisk_io *io)
+/* The io waits for a commit; it holds nothing. */
+static void vdisk_overlay_await(struct vdisk_overlay *o,
+				struct vdisk_overlay_io *st,
+				struct vdisk_io *io)
 {
 	unsigned long flags;
 
-	if (likely(!o->meta || !vdisk_overlay_is_full(o)))
-		return false;
 	vdisk_may_wait(io);
 	st->io = io;
 	spin_lock_irqsave(&o->lock, flags);
@@ -972,7 +1100,27 @@ static bool vdisk_overlay_throttle(struct vdisk_overlay *o,
 	/* Under the lock: it may end as soon as that is let go, and @o with it. */
 	mod_delayed_work(o->wq, &o->commit, 0);
 	spin_unlock_irqrestore(&o->lock, flags);
+}
+
+/* True if it does, because too much is dirty. */
+static bool vdisk_overlay_throttle(struct vdisk_overlay *o,
+				   struct vdisk_overlay_io *st,
+				   struct vdisk_io *io)
+{
+	if (likely(!o->meta || !vdisk_overlay_is_full(o)))
+		return false;
+	vdisk_overlay_await(o, st, io);
 	return true;
+}
+
+/* What has waited looks again. */
+static void vdisk_overlay_retry(struct vdisk_overlay *o,
+				struct vdisk_overlay_io *st)
+{
+	if (bio_op(st->io->bio) == REQ_OP_WRITE)
+		vdisk_defer(st->io, vdisk_overlay_write_later);
+	else
+		vdisk_defer_to(st->io, o->wq, vdisk_overlay_discard);
 }
 
 /*
@@ -990,10 +1138,8 @@ static void vdisk_overlay_unthrottle(struct vdisk_overlay *o, blk_status_t statu
 	list_for_each_entry_safe(st, next, &throttled, list) {
 		if (status == BLK_STS_DM_REQUEUE)
 			vdisk_end(st->io, o->n, status);
-		else if (bio_op(st->io->bio) == REQ_OP_WRITE)
-			vdisk_defer(st->io, vdisk_overlay_write_later);
 		else
-			vdisk_defer_to(st->io, o->wq, vdisk_overlay_discard);
+			vdisk_overlay_retry(o, st);
 	}
 }
 
@@ -1058,11 +1204,74 @@ static enum vdisk_map vdisk_overlay_write(struct vdisk_node *n,
 	return vdisk_overlay_park(o, st) ? VDISK_TAKEN : VDISK_DOWN;
 }
 
+/*
+ * From now on it is under way, unless it has to wait, or fails. If the store has
+ * failed, it goes to the base alone; but not before that is known to be dirty, for
+ * somebody will believe it again.
+ */
+static bool vdisk_through_enter(struct vdisk_overlay *o,
+				struct vdisk_through_io *ts,
+				struct vdisk_io *io, u64 unit, u64 nr)
+{
+	ts->begun = vdisk_through_begin(o->through, &ts->range, unit, nr);
+	if (ts->begun)
+		return true;
+	if (bio_op(io->bio) == REQ_OP_WRITE && ts->st.nr)
+		vdisk_presence_release_fill(o->presence, unit, nr, false);
+	if (READ_ONCE(o->layer->failed))
+		vdisk_end(io, o->n, BLK_STS_IOERR);
+	else
+		vdisk_overlay_await(o, &ts->st, io);
+	return false;
+}
+
+static enum vdisk_map vdisk_through_write(struct vdisk_node *n,
+					  struct vdisk_io *io)
+{
+	u64 unit = vdisk_overlay_unit(n->priv, io), nr;
+	bool nowait = io->bio->bi_opf & REQ_NOWAIT;
+	struct vdisk_through_io *ts = vdisk_state(n, io);
+	struct vdisk_overlay_io *st = &ts->st;
+	struct vdisk_overlay *o = n->priv;
+	int r;
+
+	nr = vdisk_overlay_units(o, io);
+	st->io = io;
+	st->kept = false;
+	st->nr = 0;
+	if (READ_ONCE(o->layer->failed))
+		return vdisk_through_enter(o, ts, io, unit, nr) ? VDISK_DOWN :
+								  VDISK_TAKEN;
+	if (vdisk_overlay_throttle(o, st, io))
+		return VDISK_TAKEN;
+	r = vdisk_presence_hold_fill(o->presence, unit, nr,
+				     nowait ? GFP_NOWAIT : GFP_NOIO);
+	if (r) {
+		if (r == -EAGAIN)
+			vdisk_defer_to(io, o->wq, vdisk_overlay_load_io);
+		else if (nowait)
+			vdisk_defer(io, vdisk_overlay_write_later);
+		else
+			vdisk_end(io, n, BLK_STS_RESOURCE);
+		return VDISK_TAKEN;
+	}
+	st->unit = unit;
+	st->nr = nr;
+	st->iter = io->bio->bi_iter;
+	st->flags = io->bio->bi_flags;
+	if (!vdisk_through_enter(o, ts, io, unit, nr) || vdisk_overlay_park(o, st))
+		return VDISK_TAKEN;
+	return VDISK_DOWN;
+}
+
 static void vdisk_overlay_write_later(struct vdisk_io *io)
 {
 	struct vdisk_node *n = io->at;
 
-	if (vdisk_overlay_write(n, io) == VDISK_DOWN)
+	struct vdisk_overlay *o = n->priv;
+
+	if ((o->through ? vdisk_through_write(n, io) :
+			  vdisk_overlay_write(n, io)) == VDISK_DOWN)
 		vdisk_go_on(io, n);
 }
 
@@ -1091,7 +1300,7 @@ static void vdisk_overlay_unlist_punch(struct vdisk_overlay *o,
 	list_splice_init(&o->waiting, &waiting);
 	spin_unlock_irqrestore(&o->lock, flags);
 	list_for_each_entry_safe(st, next, &waiting, list)
-		vdisk_defer(st->io, vdisk_overlay_write_later);
+		vdisk_overlay_retry(o, st);
 }
 
 static void vdisk_overlay_discarded(struct vdisk_node *n, struct vdisk_io *io,
@@ -1153,32 +1362,81 @@ static void vdisk_overlay_changed(struct vdisk_overlay *o)
 }
 
 /* Leaves that are discarded as a whole need not be read. */
-static void vdisk_overlay_discard(struct vdisk_io *io)
+static blk_status_t vdisk_overlay_clear(struct vdisk_overlay *o, u64 unit, u64 nr)
 {
-	struct vdisk_node *n = io->at;
-	struct vdisk_overlay *o = n->priv;
-	u64 unit = vdisk_overlay_unit(o, io), nr = vdisk_overlay_units(o, io);
 	u64 end = unit + nr;
 	blk_status_t status = BLK_STS_OK;
 	bool held;
 	int r;
 
-	if (READ_ONCE(o->layer->failed))
-		status = BLK_STS_IOERR;
-	else if (vdisk_overlay_throttle(o, vdisk_state(n, io), io))
-		return;
 	do {
-		r = 0;
-		if (!status && unit % VDISK_LEAF_UNITS)
+		if (o->meta && unit % VDISK_LEAF_UNITS)
 			status = vdisk_overlay_load(o, unit, 1);
-		if (!status && end % VDISK_LEAF_UNITS)
+		if (o->meta && !status && end % VDISK_LEAF_UNITS)
 			status = vdisk_overlay_load(o, end - 1, 1);
-		if (!status)
-			r = vdisk_presence_zero(o->presence, unit, nr, GFP_NOIO,
-						&held);
+		if (status)
+			return status;
+		r = o->through ?
+		    vdisk_presence_drop(o->presence, unit, nr, GFP_NOIO) :
+		    vdisk_presence_zero(o->presence, unit, nr, GFP_NOIO, &held);
 	} while (r == -EAGAIN);
+	return errno_to_blk_status(r);
+}
+
+static void vdisk_through_finish(struct vdisk_overlay *o,
+				 struct vdisk_through_io *ts, bool kept);
+
+/* The units are absent before the base is told. */
+static void vdisk_through_discard(struct vdisk_io *io)
+{
+	struct vdisk_node *n = io->at;
+	struct vdisk_through_io *ts = vdisk_state(n, io);
+	struct vdisk_overlay_io *st = &ts->st;
+	struct vdisk_overlay *o = n->priv;
+	bool off = READ_ONCE(o->layer->failed);
+	blk_status_t status = BLK_STS_OK;
+
+	st->io = io;
+	st->kept = false;
+	st->unit = vdisk_overlay_unit(o, io);
+	st->nr = vdisk_overlay_units(o, io);
+	if ((!off && vdisk_overlay_throttle(o, st, io)) ||
+	    !vdisk_through_enter(o, ts, io, st->unit, st->nr) ||
+	    (!off && vdisk_overlay_park(o, st)))
+		return;
+	if (!off)
+		status = vdisk_overlay_clear(o, st->unit, st->nr);
+	/* A store that cannot be read any more is not used any more. */
+	if (status && status != BLK_STS_RESOURCE) {
+		vdisk_overlay_fail(o, status);
+		status = BLK_STS_OK;
+	}
+	if (!status) {
+		vdisk_go_to(io, n->children[OVERLAY_BASE], 0);
+		return;
+	}
+	vdisk_through_finish(o, ts, false);
+	vdisk_end(io, n, status);
+}
+
+static void vdisk_overlay_discard(struct vdisk_io *io)
+{
+	struct vdisk_node *n = io->at;
+	struct vdisk_overlay *o = n->priv;
+	blk_status_t status = BLK_STS_IOERR;
+
+	if (o->through) {
+		vdisk_through_discard(io);
+		return;
+	}
+	if (!READ_ONCE(o->layer->failed)) {
+		if (vdisk_overlay_throttle(o, vdisk_state(n, io), io))
+			return;
+		status = vdisk_overlay_clear(o, vdisk_overlay_unit(o, io),
+					     vdisk_overlay_units(o, io));
+	}
 	vdisk_overlay_changed(o);
-	vdisk_end(io, n, status ?: errno_to_blk_status(r));
+	vdisk_end(io, n, status);
 }
 
 /* The io waits for a commit that begins after this. */
@@ -1233,6 +1491,33 @@ static blk_status_t vdisk_overlay_record_full(struct vdisk_overlay *o)
 	return status;
 }
 
+/*
+ * With write_through: make clean what is at rest, or dirty what is to be written.
+ * While it is not known to be dirty on the store, no writes begin.
+ */
+static blk_status_t vdisk_through_commit(struct vdisk_overlay *o)
+{
+	bool clean = vdisk_through_close(o->through, READ_ONCE(o->stopping));
+	blk_status_t status;
+
+	if (clean && vdisk_meta_flush_base(o->meta)) {
+		vdisk_through_open(o->through);
+		clean = false;
+	}
+	status = vdisk_meta_commit(o->meta);
+	if (clean && !status)
+		return vdisk_meta_dirty(o->meta, false);
+	if (clean)
+		vdisk_through_open(o->through);
+	if (status || vdisk_through_is_open(o->through) ||
+	    list_empty_careful(&o->throttled))
+		return status;
+	status = vdisk_meta_dirty(o->meta, true);
+	if (!status)
+		vdisk_through_open(o->through);
+	return status;
+}
+
 /* Never runs twice at a time. */
 static void vdisk_overlay_commit_work(struct work_struct *work)
 {
@@ -1249,7 +1534,8 @@ static void vdisk_overlay_commit_work(struct work_struct *work)
 	spin_unlock_irq(&o->lock);
 
 	if (!READ_ONCE(o->layer->failed)) {
-		status = vdisk_meta_commit(o->meta);
+		status = o->through ? vdisk_through_commit(o) :
+				      vdisk_meta_commit(o->meta);
 		if (!status && proved)
 			status = vdisk_overlay_record_full(o);
 		/* Given back by a noflush suspend: the next resume commits. */
@@ -1263,6 +1549,8 @@ static void vdisk_overlay_commit_work(struct work_struct *work)
 	list_for_each_entry_safe(st, next, &flushes, list)
 		vdisk_end(st->io, o->n, status);
 	vdisk_overlay_unthrottle(o, status);
+	if (!status && o->through && vdisk_through_is_open(o->through))
+		queue_delayed_work(o->wq, &o->commit, VDISK_COMMIT_DELAY);
 	if (status || !o->punches)
 		return;
 	vdisk_overlay_punch_all(o);
@@ -1291,10 +1579,13 @@ static blk_status_t vdisk_overlay_fill_load(struct vdisk_node *n, u64 unit,
 	return vdisk_overlay_load(n->priv, unit, nr);
 }
 
-static void vdisk_overlay_fill_list(struct vdisk_node *n,
+static bool vdisk_overlay_fill_list(struct vdisk_node *n,
 				    struct vdisk_punch *punch, u64 unit, u64 nr)
 {
-	vdisk_overlay_list_punch(n->priv, punch, unit, nr);
+	struct vdisk_overlay *o = n->priv;
+
+	vdisk_overlay_list_punch(o, punch, unit, nr);
+	return !o->through || !vdisk_through_is_busy(o->through, unit, nr);
 }
 
 static void vdisk_overlay_fill_unlist(struct vdisk_node *n,
@@ -1343,7 +1634,7 @@ static void vdisk_overlay_hydrated(struct vdisk_node *n, bool all)
 
 	if (!all || !vdisk_overlay_is_whole(o)) {
 		vdisk_overlay_hydrate_ends(o, VDISK_HYDRATE_FAILED);
-	} else if (!o->meta) {
+	} else if (!o->meta || o->through) {
 		vdisk_overlay_hydrate_ends(o, VDISK_HYDRATE_DONE);
 	} else {
 		WRITE_ONCE(o->proved, true);
@@ -1438,10 +1729,100 @@ static bool vdisk_cache_keep(struct vdisk_node *n, struct vdisk_io *io,
 	return true;
 }
 
+/* Not the store's if it has failed: then only the base is written. */
+static void vdisk_through_finish(struct vdisk_overlay *o,
+				 struct vdisk_through_io *ts, bool kept)
+{
+	bool held = bio_op(ts->st.io->bio) == REQ_OP_WRITE && ts->st.nr;
+	u64 nr = ts->range.last - ts->range.first + 1;
+
+	ts->begun = false;
+	vdisk_fills_spoil(o->fills, ts->range.first << o->shift, nr << o->shift);
+	vdisk_through_end(o->through, &ts->range, held ? o->presence : NULL, kept);
+	if (o->meta)
+		vdisk_overlay_changed(o);
+}
+
+/* The base has taken it. */
+static void vdisk_through_store(struct vdisk_io *io)
+{
+	struct vdisk_node *n = io->at;
+	struct vdisk_overlay *o = n->priv;
+
+	/* It needs not be durable there. */
+	io->bio->bi_opf &= ~REQ_FUA;
+	vdisk_go_to(io, n->children[OVERLAY_STORE], o->data);
+}
+
+/* What fails the store does not fail the guest. */
+static void vdisk_through_failed(struct vdisk_io *io)
+{
+	struct vdisk_node *n = io->at;
+	struct vdisk_through_io *ts = vdisk_state(n, io);
+
+	vdisk_overlay_fail(n->priv, ts->st.status);
+	vdisk_through_finish(n->priv, ts, false);
+	vdisk_end(io, n, BLK_STS_OK);
+}
+
+static enum vdisk_end vdisk_through_done(struct vdisk_node *n,
+					 struct vdisk_io *io,
+					 blk_status_t *status)
+{
+	struct vdisk_through_io *ts = vdisk_state(n, io);
+	struct vdisk_overlay_io *st = &ts->st;
+	struct vdisk_overlay *o = n->priv;
+	bool kept = st->kept && !*status;
+
+	if (!ts->begun)
+		return VDISK_UP;
+	if (!st->kept && bio_op(io->bio) == REQ_OP_WRITE && st->nr && !*status &&
+	    !vdisk_through_is_spoilt(&ts->range)) {
+		st->kept = true;
+		vdisk_rewind(io, n, st->iter, st->flags);
+		vdisk_defer(io, vdisk_through_store);
+		return VDISK_KEPT;
+	}
+	if (st->kept && *status && *status != BLK_STS_DM_REQUEUE) {
+		io->at = n;
+		st->status = *status;
+		vdisk_defer(io, vdisk_through_failed);
+		return VDISK_KEPT;
+	}
+	/* A suspend has given back what was meant for the store: the base has it. */
+	if (st->kept)
+		*status = BLK_STS_OK;
+	vdisk_through_finish(o, ts, kept);
+	return VDISK_UP;
+}
+
+static enum vdisk_map vdisk_through_map(struct vdisk_node *n,
+					struct vdisk_io *io)
+{
+	struct vdisk_through_io *ts = vdisk_state(n, io);
+	struct vdisk_overlay *o = n->priv;
+
+	ts->begun = false;
+	switch (bio_op(io->bio)) {
+	case REQ_OP_WRITE:
+		/* What is to be durable is so in the base. */
+		return bio_sectors(io->bio) ? vdisk_through_write(n, io) : VDISK_DOWN;
+	case REQ_OP_DISCARD:
+	case REQ_OP_WRITE_ZEROES:
+		vdisk_defer_to(io, o->wq, vdisk_overlay_discard);
+		return VDISK_TAKEN;
+	default:
+		vdisk_end(io, n, BLK_STS_NOTSUPP);
+		return VDISK_TAKEN;
+	}
+}
+
 static enum vdisk_map vdisk_cache_map(struct vdisk_node *n, struct vdisk_io *io)
 {
 	if (bio_op(io->bio) == REQ_OP_READ)
 		return vdisk_overlay_read(n, io);
+	if (((struct vdisk_overlay *)n->priv)->through)
+		return vdisk_through_map(n, io);
 	/* It has nothing of the guest's to be flushed, and refuses to get some. */
 	vdisk_end(io, n, bio_op(io->bio) == REQ_OP_WRITE && !bio_sectors(io->bio) ?
 		  BLK_STS_OK : BLK_STS_IOERR);
@@ -1451,8 +1832,10 @@ static enum vdisk_map vdisk_cache_map(struct vdisk_node *n, struct vdisk_io *io)
 static enum vdisk_end vdisk_cache_end(struct vdisk_node *n, struct vdisk_io *io,
 				      blk_status_t *status)
 {
-	if (bio_op(io->bio) == REQ_OP_READ && vdisk_cache_keep(n, io, *status))
-		return VDISK_KEPT;
+	if (bio_op(io->bio) == REQ_OP_READ)
+		return vdisk_cache_keep(n, io, *status) ? VDISK_KEPT : VDISK_UP;
+	if (((struct vdisk_overlay *)n->priv)->through)
+		return vdisk_through_done(n, io, status);
 	return VDISK_UP;
 }
 
@@ -1528,6 +1911,10 @@ static void vdisk_overlay_status(struct vdisk_node *n, struct vdisk_out *out)
 	if (o->meta || o->cache)
 		vdisk_emit(out, " store=%s",
 			   READ_ONCE(o->layer->failed) ? "failed" : "ok");
+	if (o->meta && o->through)
+		vdisk_emit(out, " through=%s epoch=%llu",
+			   vdisk_through_is_open(o->through) ? "dirty" : "clean",
+			   le64_to_cpu(o->layer->sb.epoch));
 	if (!o->fills)
 		return;
 	vdisk_fills_status(o->fills, out);

@@ -397,8 +397,8 @@ static bool vdisk_leaves_fill_only(struct vdisk_presence *p, u64 unit, u64 nr)
  * @gfp: for the leaves
  *
  * Context: Process context; may sleep if @gfp says so.
- * Return: 0, or with nothing held -ENOMEM, or -EBUSY if a write is under way that
- * holds a leaf of theirs.
+ * Return: 0, or with nothing held: -ENOMEM, -EAGAIN as vdisk_presence_hold(), or
+ * -EBUSY if a write is under way that holds a leaf of theirs.
  */
 int vdisk_presence_hold_fill(struct vdisk_presence *p, u64 unit, u64 nr,
 			     gfp_t gfp)
@@ -438,27 +438,60 @@ void vdisk_presence_release_fill(struct vdisk_presence *p, u64 unit, u64 nr,
 	vdisk_leaves_release(p, unit, nr, true, false);
 }
 
-/* What part_zero() could not do without memory: reserve the entry and try again. */
-static bool vdisk_entry_zero(struct vdisk_presence *p, struct vdisk_part part,
-			     const void *old)
+/**
+ * vdisk_presence_release_through - undo vdisk_presence_hold_fill() of a write
+ * @p: the presence
+ * @unit: the first
+ * @nr: how many
+ * @kept: the store has what the base has: they are data; else they are absent
+ *
+ * Context: Any context.
+ */
+void vdisk_presence_release_through(struct vdisk_presence *p, u64 unit, u64 nr,
+				    bool kept)
 {
-	if (xa_is_err(__xa_store(&p->leaves, part.index,
-				 xa_mk_value(VDISK_ZERO), 0)))
+	unsigned long flags;
+	u64 done = 0;
+
+	while (!kept && done < nr) {
+		struct vdisk_part part = vdisk_part(unit + done, nr - done);
+		enum vdisk_presence_state state;
+		struct vdisk_leaf *leaf;
+
+		xa_lock_irqsave(&p->leaves, flags);
+		leaf = xa_load(&p->leaves, part.index);
+		if (vdisk_leaf_run(leaf, part, &state) < part.nr ||
+		    state != VDISK_ABSENT) {
+			vdisk_leaf_set(p, leaf, part, VDISK_ABSENT);
+			vdisk_entry_dirty(p, part.index);
+		}
+		xa_unlock_irqrestore(&p->leaves, flags);
+		done += part.nr;
+	}
+	vdisk_presence_release_fill(p, unit, nr, kept);
+}
+
+/* What part_set() could not do without memory: reserve the entry and try again. */
+static bool vdisk_entry_set(struct vdisk_presence *p, struct vdisk_part part,
+			    const void *old, enum vdisk_presence_state state)
+{
+	if (xa_is_err(__xa_store(&p->leaves, part.index, xa_mk_value(state), 0)))
 		return false;
 	if (old)
 		p->nr[xa_to_value(old)] -= part.nr;
 	else if (!p->blank)
 		WRITE_ONCE(p->nr_entries, p->nr_entries + 1);
-	p->nr[VDISK_ZERO] += part.nr;
+	p->nr[state] += part.nr;
 	return true;
 }
 
 /*
- * Zero the part of a leaf that the caller holds, or a whole leaf. @held is set if
- * somebody else holds it as well. False: the entry has to be reserved.
+ * Put the part of a leaf that the caller holds, or a whole leaf, in a state. @held
+ * is set if somebody else holds it as well. False: the entry has to be reserved.
  */
-static bool vdisk_part_zero(struct vdisk_presence *p, struct vdisk_part part,
-			    unsigned int mine, bool *held)
+static bool vdisk_part_set(struct vdisk_presence *p, struct vdisk_part part,
+			   enum vdisk_presence_state state, unsigned int mine,
+			   bool *held)
 {
 	unsigned long flags;
 	bool done = true;
@@ -469,19 +502,49 @@ static bool vdisk_part_zero(struct vdisk_presence *p, struct vdisk_part part,
 	if (vdisk_entry_is_leaf(entry)) {
 		struct vdisk_leaf *leaf = entry;
 
-		vdisk_leaf_set(p, leaf, part, VDISK_ZERO);
+		vdisk_leaf_set(p, leaf, part, state);
 		*held |= leaf->holders > mine;
 		vdisk_leaf_shrink(p, part.index, leaf);
 	} else {
-		done = vdisk_entry_zero(p, part, entry);
+		done = vdisk_entry_set(p, part, entry, state);
 	}
 	if (done) {
 		vdisk_entry_dirty(p, part.index);
-		if (!p->blank)
+		if (!p->blank && state == VDISK_ZERO)
 			__xa_set_mark(&p->leaves, part.index, VDISK_LEAF_PUNCH);
 	}
 	xa_unlock_irqrestore(&p->leaves, flags);
 	return done;
+}
+
+static int vdisk_presence_set(struct vdisk_presence *p, u64 unit, u64 nr,
+			      enum vdisk_presence_state state, gfp_t gfp,
+			      bool *held)
+{
+	bool fill = state == VDISK_ABSENT;
+	u64 done = 0;
+
+	*held = false;
+	while (done < nr) {
+		struct vdisk_part part = vdisk_part(unit + done, nr - done);
+
+		/* Only a leaf can be set in part: it has to stay one. */
+		if (part.nr == VDISK_LEAF_UNITS) {
+			while (!vdisk_part_set(p, part, state, 0, held))
+				if (xa_reserve_irq(&p->leaves, part.index,
+						   gfp | __GFP_NOWARN))
+					return -ENOMEM;
+		} else {
+			int r = vdisk_leaf_hold(p, part.index, fill, gfp);
+
+			if (r)
+				return r;
+			vdisk_part_set(p, part, state, 1, held);
+			vdisk_leaves_release(p, unit + done, part.nr, fill, false);
+		}
+		done += part.nr;
+	}
+	return 0;
 }
 
 /**
@@ -499,29 +562,54 @@ static bool vdisk_part_zero(struct vdisk_presence *p, struct vdisk_part part,
 int vdisk_presence_zero(struct vdisk_presence *p, u64 unit, u64 nr, gfp_t gfp,
 			bool *held)
 {
-	u64 done = 0;
+	return vdisk_presence_set(p, unit, nr, VDISK_ZERO, gfp, held);
+}
 
-	*held = false;
-	while (done < nr) {
-		struct vdisk_part part = vdisk_part(unit + done, nr - done);
+/**
+ * vdisk_presence_drop - the store does not have units any more; the base has them
+ * @p: the presence
+ * @unit: the first
+ * @nr: how many
+ * @gfp: for leaves that are not dropped as a whole
+ *
+ * Context: Process context; may sleep if @gfp says so.
+ * Return: as vdisk_presence_zero().
+ */
+int vdisk_presence_drop(struct vdisk_presence *p, u64 unit, u64 nr, gfp_t gfp)
+{
+	bool held;
 
-		/* Only a leaf can be zeroed in part: it has to stay one. */
-		if (part.nr == VDISK_LEAF_UNITS) {
-			while (!vdisk_part_zero(p, part, 0, held))
-				if (xa_reserve_irq(&p->leaves, part.index,
-						   gfp | __GFP_NOWARN))
-					return -ENOMEM;
-		} else {
-			int r = vdisk_leaf_hold(p, part.index, false, gfp);
+	return vdisk_presence_set(p, unit, nr, VDISK_ABSENT, gfp, &held);
+}
 
-			if (r)
-				return r;
-			vdisk_part_zero(p, part, 1, held);
-			vdisk_presence_release(p, unit + done, part.nr, false);
-		}
-		done += part.nr;
+/**
+ * vdisk_presence_forget - all of it is not in memory any more, as at first
+ * @p: the presence; nobody holds anything
+ *
+ * Context: Process context, may sleep.
+ */
+void vdisk_presence_forget(struct vdisk_presence *p)
+{
+	unsigned long index;
+	void *entry;
+
+	xa_for_each(&p->leaves, index, entry) {
+		xa_lock_irq(&p->leaves);
+		/* It may have been evicted just now. */
+		entry = xa_load(&p->leaves, index);
+		if (vdisk_entry_is_leaf(entry))
+			kfree_rcu((struct vdisk_leaf *)entry, rcu);
+		__xa_erase(&p->leaves, index);
+		xa_unlock_irq(&p->leaves);
+		cond_resched();
 	}
-	return 0;
+	xa_lock_irq(&p->leaves);
+	WRITE_ONCE(p->nr_leaves, 0);
+	WRITE_ONCE(p->nr_entries, 0);
+	WRITE_ONCE(p->nr_dirty, 0);
+	WRITE_ONCE(p->evictions, p->evictions + 1);
+	memset(p->nr, 0, sizeof(p->nr));
+	xa_unlock_irq(&p->leaves);
 }
 
 /**

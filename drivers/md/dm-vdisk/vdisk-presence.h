@@ -9,7 +9,10 @@
  *	from data:    =         zero                  =
  *	from zero:    data      =                     =
  *
- * Nothing becomes absent again: the base never shines through once more.
+ * Nothing becomes absent again: the base never shines through once more. But for
+ * a cache with write_through, whose base has all: what is written becomes data, or
+ * absent if it is not known to be the same in both, and what is discarded or
+ * zeroed, absent.
  */
 #ifndef VDISK_PRESENCE_H
 #define VDISK_PRESENCE_H
@@ -94,7 +97,11 @@ int vdisk_presence_hold_fill(struct vdisk_presence *p, u64 unit, u64 nr,
 			     gfp_t gfp);
 void vdisk_presence_release_fill(struct vdisk_presence *p, u64 unit, u64 nr,
 				 bool filled);
+void vdisk_presence_release_through(struct vdisk_presence *p, u64 unit, u64 nr,
+				    bool kept);
 int vdisk_presence_zero(struct vdisk_presence *p, u64 unit, u64 nr, gfp_t gfp,
 			bool *held);
+int vdisk_presence_drop(struct vdisk_presence *p, u64 unit, u64 nr, gfp_t gfp);
+void vdisk_presence_forget(struct vdisk_presence *p);
 
 #endif /* VDISK_PRESENCE_H */

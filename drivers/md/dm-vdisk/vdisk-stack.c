@@ -98,6 +98,13 @@ void vdisk_stack_limits(struct vdisk_stack *s)
 		vdisk_node_limits(s->nodes[i]);
 }
 
+/* Is its second child only ever read? */
+static bool vdisk_reads_base(const struct vdisk_node *n)
+{
+	return n->ops->reads_base &&
+	       !(n->ops == &vdisk_cache_ops && n->val[CACHE_THROUGH].set);
+}
+
 /**
  * vdisk_read_only - is a node only ever read?
  * @n: the node; its ctr may be running
@@ -109,7 +116,7 @@ void vdisk_stack_limits(struct vdisk_stack *s)
 bool vdisk_read_only(const struct vdisk_node *n)
 {
 	for (; n->parent; n = n->parent) {
-		if (n->index && n->parent->ops->reads_base)
+		if (n->index && vdisk_reads_base(n->parent))
 			return true;
 		if (!n->index && n->parent->ops->writes_store)
 			return false;
@@ -130,7 +137,7 @@ bool vdisk_is_written(const struct vdisk_node *n)
 	const struct dm_table *table = n->stack->ti->table;
 
 	for (; n->parent; n = n->parent) {
-		if (n->index && n->parent->ops->reads_base)
+		if (n->index && vdisk_reads_base(n->parent))
 			return false;
 		if (!n->index && n->parent->ops->writes_store)
 			return true;

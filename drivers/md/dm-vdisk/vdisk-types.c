@@ -125,6 +125,8 @@ static const struct vdisk_arg overlay_args[] = {
 
 static const struct vdisk_arg cache_args[] = {
 	OVERLAY_ARGS("what is kept is lost with the disk"),
+	[CACHE_THROUGH] = { "write_through", VDISK_FLAG,
+		.help = "take writes, and send them to the base first" },
 };
 
 static const struct vdisk_arg pr_args[] = {

@@ -116,7 +116,7 @@ struct vdisk_run {
  * @unbound: it needs @stack->unbound
  * @files: it needs @stack->files, and not @stack->wq
  * @longer: it may be given more than its natural length
- * @reads_base: its second child is only ever read
+ * @reads_base: its second child is only ever read, but for write_through
  * @writes_store: its first child is written, also if the node is only read
  * @remaps: bios pass it without the node keeping anything of its own.
  */
