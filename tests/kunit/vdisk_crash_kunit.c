@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Every crash state of a store. A real overlay lies over a disk in memory with
+ * Every crash state of a store. A real overlay or cache lies over a disk in memory with
  * a volatile cache, which logs what it is given. All workloads of up to three
  * operations run, also with the next operation begun in the middle of a commit.
  * For each point of the log, every subset of what was written and not flushed
@@ -13,6 +13,10 @@
  * area, and on the superblocks, and on no others: so subsets of the writes to
  * those are all there is to try, for each sector of the disk. Sectors of a unit
  * are written by the same bios; the first stands for all of them.
+ *
+ * With write_through there are two disks, each with a cache of its own: the base
+ * is written as well. Then whatever is believed of the store has to be what the
+ * base has.
  */
 #include <kunit/test.h>
 #include <linux/completion.h>
@@ -39,8 +43,11 @@ enum op {
 /* What the units are at first */
 enum before { ALL_ABSENT, ALL_DATA, ALL_ZERO, NR_BEFORE };
 
-/* What is kept of the store: superblocks, presence, a sector of each unit */
-enum { SLOT_SB, SLOT_LEAF = 2, SLOT_DATA = 4, NR_SLOTS = SLOT_DATA + UNITS };
+/* What is kept of the store: superblocks, presence, a sector of each unit; of the base: that */
+enum {
+	SLOT_SB, SLOT_LEAF = 2, SLOT_DATA = 4, SLOT_BASE = SLOT_DATA + UNITS,
+	NR_SLOTS = SLOT_BASE + UNITS
+};
 
 #define BASE_TAG(unit)	(0xba5eULL << 48 | (unit))
 #define STALE_TAG(unit)	(0x57a1ULL << 48 | (unit))
@@ -62,6 +69,7 @@ enum event_type { EV_WRITE, EV_FUA, EV_FLUSH, EV_SUBMIT, EV_ACK };
 struct event {
 	enum event_type type;
 	unsigned int slot;	/* EV_WRITE */
+	bool base;		/* EV_FLUSH: of that */
 	unsigned int nr;	/* EV_FUA: so many before it; else the operation */
 	struct sector sector;
 };
@@ -93,6 +101,7 @@ struct crash {
 	void *table;
 	unsigned int unit;	/* sectors */
 	unsigned int block;	/* likewise, of the store */
+	bool through;
 	struct vdisk_store_sb sb;
 	struct sector at_first[NR_SLOTS];
 	struct sector live[NR_SLOTS];
@@ -144,15 +153,19 @@ static bool op_flushes(enum op op)
 	return op == FLUSH || op == WRITE_A_FUA;
 }
 
-/* Where a sector of the store is kept; -1: nowhere */
-static int slot_of(const struct crash *c, sector_t sector)
+/* Where a sector of the store, or of the base, is kept; -1: nowhere */
+static int slot_of(const struct crash *c, bool base, sector_t sector)
 {
-	sector_t data = le64_to_cpu(c->sb.data_start) + (sector_t)FIRST * c->unit;
+	sector_t data = (sector_t)FIRST * c->unit;
 	unsigned int i;
 
+	if (!base)
+		data += le64_to_cpu(c->sb.data_start);
 	for (i = 0; i < UNITS; i++)
 		if (sector == data + i * c->unit)
-			return SLOT_DATA + i;
+			return (base ? SLOT_BASE : SLOT_DATA) + i;
+	if (base)
+		return -1;
 	if (!(sector % VDISK_STORE_SLOT_SECTORS) && sector < 16)
 		return SLOT_SB + sector / VDISK_STORE_SLOT_SECTORS;
 	if (sector == 16 || sector == 17)
@@ -182,10 +195,10 @@ static void note(struct crash *c, enum event_type type, unsigned int nr)
 	spin_unlock_irqrestore(&c->lock, flags);
 }
 
-static void disk_sector(struct crash *c, struct bio *bio, sector_t sector,
-			u8 *data, unsigned int *logged)
+static void disk_sector(struct crash *c, bool base, struct bio *bio,
+			sector_t sector, u8 *data, unsigned int *logged)
 {
-	int slot = slot_of(c, sector);
+	int slot = slot_of(c, base, sector);
 	struct sector *s = c->live + slot;
 	struct event *e;
 
@@ -200,7 +213,7 @@ static void disk_sector(struct crash *c, struct bio *bio, sector_t sector,
 	if (data)
 		memcpy(s->raw, data, SECTOR_SIZE);
 	else
-		s->tag = HOLE_TAG;
+		s->tag = base ? 0 : HOLE_TAG;
 	if (slot >= SLOT_LEAF && slot < SLOT_DATA)
 		s->kind = vdisk_store_leaf_check(&c->sb, slot - SLOT_LEAF, &s->leaf);
 	if (!c->logging)
@@ -213,7 +226,7 @@ static void disk_sector(struct crash *c, struct bio *bio, sector_t sector,
 
 static void guest_submit(struct guest_op *op);
 
-static enum vdisk_map disk_map(struct vdisk_node *n, struct vdisk_io *io)
+static enum vdisk_map serve(struct vdisk_io *io, bool base)
 {
 	struct bio *bio = io->bio;
 	sector_t sector = bio->bi_iter.bi_sector;
@@ -237,20 +250,21 @@ static enum vdisk_map disk_map(struct vdisk_node *n, struct vdisk_io *io)
 
 	spin_lock_irqsave(&c->lock, flags);
 	if (bio->bi_opf & REQ_PREFLUSH && c->logging)
-		log_event(c, EV_FLUSH, 0);
-	if (bio_op(bio) == REQ_OP_DISCARD) {
+		log_event(c, EV_FLUSH, 0)->base = base;
+	if (op_is_discard(bio->bi_opf) || bio_op(bio) == REQ_OP_WRITE_ZEROES) {
 		unsigned int i;
 
 		c->holes++;
 		for (i = 0; i < bio_sectors(bio); i++)
-			disk_sector(c, bio, sector + i, NULL, &logged);
+			disk_sector(c, base, bio, sector + i, NULL, &logged);
 	} else {
 		bio_for_each_segment(bv, bio, iter) {
 			u8 *data = bvec_virt(&bv);
 			unsigned int i;
 
 			for (i = 0; i < bv.bv_len; i += SECTOR_SIZE)
-				disk_sector(c, bio, sector++, data + i, &logged);
+				disk_sector(c, base, bio, sector++, data + i,
+					    &logged);
 		}
 	}
 	if (bio->bi_opf & REQ_FUA && c->logging)
@@ -259,15 +273,35 @@ static enum vdisk_map disk_map(struct vdisk_node *n, struct vdisk_io *io)
 	return VDISK_ENDED;
 }
 
+static enum vdisk_map disk_map(struct vdisk_node *n, struct vdisk_io *io)
+{
+	return serve(io, false);
+}
+
+/* What it holds in all sectors of a unit is what it holds in the first. */
 static enum vdisk_map base_map(struct vdisk_node *n, struct vdisk_io *io)
 {
 	sector_t at = io->bio->bi_iter.bi_sector;
-	unsigned int unit = at / disk->unit - FIRST;
+	struct crash *c = disk;
 	struct bvec_iter iter;
+	unsigned long flags;
 	struct bio_vec bv;
 
-	bio_for_each_segment(bv, io->bio, iter)
-		memset64(bvec_virt(&bv), BASE_TAG(unit), bv.bv_len / 8);
+	if (bio_op(io->bio) != REQ_OP_READ)
+		return serve(io, true);
+	spin_lock_irqsave(&c->lock, flags);
+	bio_for_each_segment(bv, io->bio, iter) {
+		unsigned int i;
+
+		for (i = 0; i < bv.bv_len; i += SECTOR_SIZE, at++) {
+			int slot = slot_of(c, true, at - at % c->unit);
+
+			memset64(bvec_virt(&bv) + i,
+				 slot < 0 ? 0 : c->live[slot].tag,
+				 SECTOR_SIZE / 8);
+		}
+	}
+	spin_unlock_irqrestore(&c->lock, flags);
 	return VDISK_ENDED;
 }
 
@@ -375,6 +409,10 @@ static void start(struct crash *c)
 	static const char * const words[] = {
 		"test", "(", "overlay", "(", "ram", ")", "(", "zero", ")", ")"
 	};
+	static const char * const through[] = {
+		"test", "(", "cache", "write_through", "(", "ram", ")",
+		"(", "ram", ")", ")"
+	};
 	const struct vdisk_ops *ops[] = { &guest_ops, NULL, &disk_ops, &base_ops };
 	struct vdisk_stack *s = kzalloc(sizeof(*s), GFP_KERNEL);
 	struct kunit *test = c->test;
@@ -383,7 +421,9 @@ static void start(struct crash *c)
 
 	KUNIT_ASSERT_NOT_NULL(test, s);
 	c->s = s;
-	KUNIT_ASSERT_EQ(test, vdisk_parse(s, ARRAY_SIZE(words), (char **)words), 0);
+	KUNIT_ASSERT_EQ(test, c->through ?
+			vdisk_parse(s, ARRAY_SIZE(through), (char **)through) :
+			vdisk_parse(s, ARRAY_SIZE(words), (char **)words), 0);
 	c->ti.table = c->table;
 	s->ti = &c->ti;
 	mutex_init(&s->message_lock);
@@ -401,16 +441,19 @@ static void start(struct crash *c)
 		n->lim.max_hw_discard_sectors = UINT_MAX;
 		n->len = (sector_t)DISK_UNITS * c->unit;
 		n->io_size = n->ops->io_size;
-		n->multi_offset = s->io_size;
-		n->io_offset = s->io_size + vdisk_multi_size(n);
-		end = n->io_offset + ALIGN(n->io_size, 8);
-		s->io_size = end;
 		n->count = alloc_percpu(struct vdisk_count);
 		KUNIT_ASSERT_NOT_NULL(test, n->count);
 	}
 	s->disk = c->disk;
 	KUNIT_ASSERT_EQ_MSG(test, s->nodes[1]->ops->ctr(s->nodes[1]), 0, "%s",
 			    s->error);
+	for (i = 0; i < s->nr_nodes; i++) {
+		n = s->nodes[i];
+		n->multi_offset = s->io_size;
+		n->io_offset = s->io_size + vdisk_multi_size(n);
+		end = n->io_offset + ALIGN(n->io_size, 8);
+		s->io_size = end;
+	}
 	for (i = 0; i < s->nr_nodes; i++)
 		KUNIT_ASSERT_EQ(test, vdisk_pools_create(s->nodes[i]), 0);
 	n = s->nodes[1];
@@ -449,7 +492,7 @@ static u64 tag_of(const struct crash *c, unsigned int unit, unsigned int value)
 	case ALL_ABSENT:
 		return BASE_TAG(unit);
 	case ALL_DATA:
-		return STALE_TAG(unit);
+		return c->through ? BASE_TAG(unit) : STALE_TAG(unit);
 	default:
 		return 0;
 	}
@@ -459,11 +502,16 @@ static u64 tag_of(const struct crash *c, unsigned int unit, unsigned int value)
 static bool look(struct crash *c, unsigned int unit, u64 *tag)
 {
 	const struct sector *leaf = c->state[SLOT_LEAF + unit];
+	const struct vdisk_store_sb *sb;
 
-	if (!vdisk_store_sb_choose(&c->state[SLOT_SB]->sb,
-				   &c->state[SLOT_SB + 1]->sb))
+	sb = vdisk_store_sb_choose(&c->state[SLOT_SB]->sb,
+				   &c->state[SLOT_SB + 1]->sb);
+	if (!sb)
 		return false;
-	*tag = BASE_TAG(unit);
+	*tag = c->state[SLOT_BASE + unit]->tag;
+	/* Whoever opens it does not believe it. */
+	if (le32_to_cpu(sb->flags) & VDISK_STORE_DIRTY)
+		return true;
 	if (leaf->kind == VDISK_STORE_LEAF_BAD)
 		return false;
 	if (leaf->kind != VDISK_STORE_LEAF_GOOD)
@@ -507,6 +555,10 @@ static bool check_state(struct crash *c, unsigned int unit)
 		describe(c, "damaged", unit, 0);
 		return false;
 	}
+	if (c->through && tag != c->state[SLOT_BASE + unit]->tag) {
+		describe(c, "not what the base has", unit, tag);
+		return false;
+	}
 	if (c->states % 61 == 0)
 		memcpy(c->picked, c->state, sizeof(c->picked));
 	for (k = h->durable; k < h->nr; k++)
@@ -516,23 +568,21 @@ static bool check_state(struct crash *c, unsigned int unit)
 	return false;
 }
 
-/*
- * All subsets of the writes before @end and not before @flushed; @base has those
- * before.
- */
+/* All subsets of the writes before @end that are not @settled; @base has those. */
 static bool check_point(struct crash *c, const struct sector **base,
-			const bool *durable, unsigned int flushed,
+			const bool *durable, const bool *settled,
 			unsigned int end)
 {
 	unsigned int unit, atom[MAX_ATOMS], nr, i, subset, bit;
 
 	for (unit = 0; unit < UNITS; unit++) {
-		for (i = flushed, nr = 0; i < end && nr < MAX_ATOMS; i++) {
+		for (i = 0, nr = 0; i < end && nr < MAX_ATOMS; i++) {
 			unsigned int slot = c->event[i].slot;
 
-			if (c->event[i].type == EV_WRITE &&
+			if (c->event[i].type == EV_WRITE && !settled[i] &&
 			    (slot < SLOT_LEAF || slot == SLOT_LEAF + unit ||
-			     slot == SLOT_DATA + unit))
+			     slot == SLOT_DATA + unit ||
+			     slot == SLOT_BASE + unit))
 				atom[nr++] = i;
 		}
 		KUNIT_ASSERT_LT(c->test, nr, (unsigned int)MAX_ATOMS);
@@ -587,8 +637,8 @@ static void acknowledge(struct crash *c, unsigned int nr)
 static bool check_log(struct crash *c)
 {
 	const struct sector *base[NR_SLOTS];
-	unsigned int i, k, flushed = 0;
-	bool durable[MAX_EVENTS] = {}, ok = true;
+	bool durable[MAX_EVENTS] = {}, settled[MAX_EVENTS] = {}, ok = true;
+	unsigned int i, k;
 
 	KUNIT_ASSERT_LT(c->test, c->nr_events, (unsigned int)MAX_EVENTS);
 	memset(c->history, 0, sizeof(c->history));
@@ -603,27 +653,33 @@ static bool check_log(struct crash *c)
 		case EV_WRITE:
 			continue;
 		case EV_FUA:
-			ok = check_point(c, base, durable, flushed, i);
+			ok = check_point(c, base, durable, settled, i);
 			for (k = i - e->nr; k < i; k++)
 				durable[k] = true;
 			break;
 		case EV_FLUSH:
-			ok = check_point(c, base, durable, flushed, i);
-			for (k = flushed; k < i; k++)
-				if (c->event[k].type == EV_WRITE)
-					base[c->event[k].slot] = &c->event[k].sector;
-			flushed = i;
+			ok = check_point(c, base, durable, settled, i);
+			for (k = 0; k < i; k++) {
+				unsigned int slot = c->event[k].slot;
+				bool of_base = slot >= SLOT_BASE;
+
+				if (c->event[k].type != EV_WRITE || settled[k] ||
+				    of_base != e->base)
+					continue;
+				base[slot] = &c->event[k].sector;
+				settled[k] = true;
+			}
 			break;
 		case EV_SUBMIT:
 			begin(c, e->nr);
 			continue;
 		case EV_ACK:
 			acknowledge(c, e->nr);
-			ok = check_point(c, base, durable, flushed, i);
+			ok = check_point(c, base, durable, settled, i);
 			break;
 		}
 	}
-	return ok && check_point(c, base, durable, flushed, c->nr_events);
+	return ok && check_point(c, base, durable, settled, c->nr_events);
 }
 
 /* A store as a format, or an earlier session, left it; the disk grows later. */
@@ -634,6 +690,8 @@ static void make_store(struct crash *c)
 	memset(c->at_first, 0, sizeof(c->at_first));
 	memset(&c->sb, 0, sizeof(c->sb));
 	c->sb.epoch = cpu_to_le64(1);
+	if (c->through)
+		c->sb.incompat = cpu_to_le64(VDISK_STORE_THROUGH);
 	vdisk_store_lay_out(&c->sb, (DISK_UNITS - 8) * c->unit,
 			    DISK_UNITS * c->unit, c->unit << SECTOR_SHIFT);
 	for (unit = 0; unit < UNITS; unit++) {
@@ -642,7 +700,10 @@ static void make_store(struct crash *c)
 		c->sb.sequence = cpu_to_le64(unit + 1);
 		vdisk_store_sb_seal(&c->sb);
 		c->at_first[SLOT_SB + unit].sb = c->sb;
+		c->at_first[SLOT_BASE + unit].tag = BASE_TAG(unit);
 		c->at_first[SLOT_DATA + unit].tag = STALE_TAG(unit);
+		if (c->through && c->before == ALL_DATA)
+			c->at_first[SLOT_DATA + unit].tag = BASE_TAG(unit);
 		if (c->before != ALL_ABSENT) {
 			u64 bits = c->before == ALL_DATA ? VDISK_DATA : VDISK_ZERO;
 
@@ -660,7 +721,7 @@ static bool may_inject(const struct crash *c, unsigned int i)
 {
 	unsigned int unit;
 
-	if (i + 1 >= c->nr_ops || !op_flushes(c->op[i].op))
+	if (i + 1 >= c->nr_ops || (!c->through && !op_flushes(c->op[i].op)))
 		return false;
 	for (unit = 0; unit < UNITS; unit++)
 		if (op_does(c->op[i].op, unit) && op_does(c->op[i + 1].op, unit))
@@ -773,6 +834,9 @@ static void all_workloads(struct kunit *test, unsigned int unit,
 		unsigned int rest = w / NR_BEFORE;
 
 		c->before = w % NR_BEFORE;
+		/* Nothing is ever zero in the store. */
+		if (c->through && c->before == ALL_ZERO)
+			continue;
 		for (i = 0; i < nr_ops; i++) {
 			c->op[i].op = rest % NR_OPS;
 			rest /= NR_OPS;
@@ -802,6 +866,18 @@ static void test_4096(struct kunit *test)
 static void test_4096_over_512(struct kunit *test)
 {
 	all_workloads(test, 8, 1, 2);
+}
+
+static void test_through_512(struct kunit *test)
+{
+	((struct crash *)test->priv)->through = true;
+	all_workloads(test, 1, 1, 2);
+}
+
+static void test_through_4096(struct kunit *test)
+{
+	((struct crash *)test->priv)->through = true;
+	all_workloads(test, 8, 8, 2);
 }
 
 static int crash_test_init(struct kunit *test)
@@ -860,6 +936,8 @@ static struct kunit_case crash_cases[] = {
 	KUNIT_CASE(test_512),
 	KUNIT_CASE(test_4096),
 	KUNIT_CASE(test_4096_over_512),
+	KUNIT_CASE(test_through_512),
+	KUNIT_CASE(test_through_4096),
 	{}
 };
 

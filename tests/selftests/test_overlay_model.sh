@@ -2,7 +2,7 @@
 # overlay and cache: four threads read, write, discard, zero and flush, and every byte read is compared with a model, on stacks of one
 # to five layers; between rounds the disk is removed and made again, or its table reloaded. A run takes some of the shapes, drawn by
 # its seed; `make soak` takes all of them.
-# VDISK_SHAPES: how many; VDISK_OPS: operations a round; VDISK_ROUNDS; VDISK_FUZZ_SEED
+# VDISK_SHAPES: how many; VDISK_SHAPE: of those that have this word; VDISK_OPS: operations a round; VDISK_ROUNDS; VDISK_FUZZ_SEED
 # kernels: 6.1 6.12 7.3 uml-6.12
 # check: 6.12 7.3 uml-6.12
 # timeout: 3600
@@ -32,7 +32,7 @@ M='volatile ( ram )'
 verified 'the base' -n 300 -m 128 -r 0 -S "$((seed + 1))" --size $((16384 * 512)) --dump-model "$TMP/base512" "${disks[0]}"
 verified 'the base of 4096' -n 300 -m 128 -r 0 -S "$((seed + 2))" --size $((16384 * 512)) --dump-model "$TMP/base4096" "${disks[1]}"
 
-# What is formatted first | block size | sectors of the base that are seen | sectors of the disk | stack
+# What is formatted first (W: for write_through) | block size | sectors of the base that are seen | sectors of the disk | stack
 #
 # A base of '-' holds what is not known.
 shapes=(
@@ -58,13 +58,26 @@ shapes=(
 	"$T1|512|-|16384|overlay ( $T1 ) ( cache $M ( $K ( $B ) ) )"
 	"striped chunk:16 ( $T1 ) ( $T2 )|512|16384|16384|overlay ( striped chunk:16 ( $T1 ) ( $T2 ) ) ( concat ( $B len:3000 ) ( $B start:3000 ) )"
 	"$T1|512|16384|16384|overlay ( delay write:200us/2ms@90 ( $T1 ) ) ( delay read:100us ( $B ) )"
+	"W $T1|512|-|16384|cache write_through ( $T1 ) ( $T2 )"
+	"|512|-|16384|cache write_through fill:24 $M ( $T2 )"
+	"W $L;$F|4096|16384|16384|cache write_through fill:64 ( $L ) ( overlay unit:4096 ( $F ) ( $B4 ) )"
+	"$T1;W $T2|512|16384|16384|overlay ( $T1 ) ( cache write_through ( $T2 ) ( $B ) )"
+	"W $T1;W $T2|512|-|16384|cache write_through ( $T1 ) ( cache write_through ( $T2 ) ( delay write:200us/2ms@90 ( $T3 ) ) )"
+	"W $K ( $T1 );$T2|512|16384|16384|cache write_through ( $K ( $T1 ) ) ( overlay ( $T2 ) ( $B ) )"
 )
+left=()
+for k in "${!shapes[@]}"; do
+	[[ ${shapes[k]} != *"${VDISK_SHAPE-}"* ]] || left+=("$k")
+done
 many=${VDISK_SHAPES:-3}
-((many <= ${#shapes[@]})) || many=${#shapes[@]}
+((many <= ${#left[@]})) || many=${#left[@]}
 
 # make_store STACK BLOCK SECTORS
 make_store() {
 	local device
+	local -a through=()
+	[[ $1 != 'W '* ]] || through=(--write-through)
+	set -- "${1#W }" "$2" "$3"
 	case $1 in
 	block*) device=${1#block } ;;
 	file*)
@@ -76,7 +89,7 @@ make_store() {
 		device=/dev/mapper/${VD}f
 		;;
 	esac
-	vdisk format "$device" --len "$3" --max-len "$3" --unit "$2" --force >/dev/null
+	vdisk format "$device" --len "$3" --max-len "$3" --unit "$2" "${through[@]}" --force >/dev/null
 	case $1 in
 	block* | file*) ;;
 	*) gone f ;;
@@ -127,7 +140,8 @@ shape() {
 		verified "shape $1, round $round: it is all there" --check-file "$TMP/model" "$a"
 	done
 	gone a
-	for store in "${stores[@]}"; do
+	[[ $stack != 'cache write_through'*"( $T2 )" ]] || verified "shape $1: the base has all" --check-file "$TMP/model" "${disks[3]}"
+	for store in "${stores[@]#W }"; do
 		case $store in
 		block*) run_ok "shape $1: a clean store" vdisk check "${store#block }" ;;
 		file*) run_ok "shape $1: a clean store" vdisk check "$TMP/store" ;;
@@ -137,7 +151,6 @@ shape() {
 }
 
 # Drawn without putting back
-left=("${!shapes[@]}")
 for ((k = 0; k < many; k++)); do
 	draw=$((RANDOM % ${#left[@]}))
 	shape "${left[draw]}"
