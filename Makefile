@@ -11,9 +11,11 @@ modules_install:
 
 tools:
 	$(MAKE) -C tools/vdisk
+	$(MAKE) -C tools/systemd
 
 tools_install:
 	$(MAKE) -C tools/vdisk install
+	$(MAKE) -C tools/systemd install
 
 fetchd:
 	$(MAKE) -C tools/fetchd
@@ -26,6 +28,7 @@ deb:
 
 clean:
 	$(MAKE) -C tools/vdisk clean
+	$(MAKE) -C tools/systemd clean
 	$(MAKE) -C tools/fetchd clean
 	$(MAKE) -C $(KDIR) M=$(CURDIR) clean
 
@@ -44,7 +47,7 @@ help:
 	@echo 'make modules_install [KDIR=DIR] install them'
 	@echo 'make tools                      build the tool `vdisk` into build/ (needs libdevmapper-dev, libjson-c-dev,'
 	@echo '                                libblkid-dev, uuid-dev, libcryptsetup-dev, libkeyutils-dev)'
-	@echo 'make tools_install              install it, its manual pages, completion and udev rule'
+	@echo 'make tools_install              install it, its manual pages, completion, udev rule, and the generator for /etc/vdisktab'
 	@echo 'make fetchd                     build `vdisk-fetchd` into build/ (needs libcurl4-openssl-dev, libsystemd-dev, libjson-c-dev)'
 	@echo 'make fetchd_install             install it, its manual page and its unit'
 	@echo 'make deb                        build Debian packages of all of it into build/deb (as root, installs what that needs)'

@@ -26,10 +26,12 @@ if [[ ! $dir/prguest -nt $here/prguest.S ]]; then
 fi
 
 # Asking make takes its time in a guest.
-for source in "$here"/../../tools/vdisk/*.[ch] "$here"/../../drivers/md/dm-vdisk/vdisk-{store,types,grammar}.[ch]; do
+for source in "$here"/../../tools/{vdisk,systemd}/*.[ch] "$here"/../../drivers/md/dm-vdisk/vdisk-{store,types,grammar}.[ch]; do
 	[[ -e $source ]] || continue
 	if [[ ! $dir/vdisk-unit -nt $source ]]; then
-		make -s -C "$here/../../tools/vdisk" O="$(readlink -f "$dir")" CFLAGS='-O2 -g -Werror'
+		for part in vdisk systemd; do
+			make -s -C "$here/../../tools/$part" O="$(readlink -f "$dir")" CFLAGS='-O2 -g -Werror'
+		done
 		break
 	fi
 done

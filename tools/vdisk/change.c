@@ -266,7 +266,7 @@ static int snapshot(const struct vdisk_args *args)
 
 	words_add(&store, "file");
 	words_add(&store, args->word[1]);
-	words_translate(&store);
+	words_translate(&store, true);
 	status = live_get(&live, name, false);
 	if (!status && live.disk.info.read_only)
 		status = vdisk_fail("%s: is read-only, so it needs no snapshot", name);

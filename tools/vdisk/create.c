@@ -84,7 +84,7 @@ static int length(const struct vdisk_args *args)
 	if (!s)
 		abort();
 	get_words(args, 0, &words);
-	words_translate(&words);
+	words_translate(&words, true);
 	status = stack_parse(s, &words);
 	if (!status) {
 		status = stack_sizes(s, false);
@@ -144,45 +144,29 @@ struct made {
 	const struct vdisk_node *store[VDISK_MAX_NODES];
 };
 
-static int check_name(const char *name)
-{
-	if (!*name || strlen(name) > 120 || name[strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789#+.:=@_-")] ||
-	    !strcmp(name, ".") || !strcmp(name, "..") || !strcmp(name, "control"))
-		return vdisk_fail("'%.200s' is no name for a disk: at most 120 letters, digits and . _ - + : = @ #", name);
-	return VDISK_OK;
-}
-
 /* keyfile:PATH of a crypt becomes key:, and the key is loaded when all else is known to be good. */
 static int take_keys(struct made *made)
 {
-	bool want_type = true, crypt = false;
+	unsigned int at = 0;
+	char **word;
 
-	for (unsigned int i = 0; i < made->words.nr; i++) {
-		char **word = &made->words.word[i];
+	while ((word = words_keyfile(&made->words, &at))) {
 		struct key *key = &made->key[made->nr_keys];
 		int bytes;
 
-		if (!strcmp(*word, "(") || !strcmp(*word, ")")) {
-			want_type = **word == '(';
-			crypt = false;
-		} else if (want_type) {
-			crypt = !strcmp(*word, "crypt");
-			want_type = false;
-		} else if (crypt && !strncmp(*word, "keyfile:", 8)) {
-			if (made->nr_keys == MAX_KEYS)
-				return vdisk_fail("more than %d key files: load keys with keyctl, and say key:", MAX_KEYS);
-			bytes = keys_size(*word + 8);
-			if (bytes < 0)
-				return VDISK_FAILED;
-			key->path = strdup(*word + 8);
-			if (!key->path || (made->nr_keys ? asprintf(&key->description, "vdisk:%s:%d", made->name, made->nr_keys) :
-							   asprintf(&key->description, "vdisk:%s", made->name)) < 0)
-				abort();
-			made->nr_keys++;
-			free(*word);
-			if (asprintf(word, "key::%d:logon:%s", bytes, key->description) < 0)
-				abort();
-		}
+		if (made->nr_keys == MAX_KEYS)
+			return vdisk_fail("more than %d key files: load keys with keyctl, and say key:", MAX_KEYS);
+		bytes = keys_size(*word + strlen(KEYFILE));
+		if (bytes < 0)
+			return VDISK_FAILED;
+		key->path = strdup(*word + strlen(KEYFILE));
+		if (!key->path || (made->nr_keys ? asprintf(&key->description, "vdisk:%s:%d", made->name, made->nr_keys) :
+						   asprintf(&key->description, "vdisk:%s", made->name)) < 0)
+			abort();
+		made->nr_keys++;
+		free(*word);
+		if (asprintf(word, "key::%d:logon:%s", bytes, key->description) < 0)
+			abort();
 	}
 	return VDISK_OK;
 }
@@ -261,8 +245,8 @@ static int prepare(const struct vdisk_args *args, struct made *made)
 
 	made->name = args->word[0];
 	get_words(args, 1, &made->words);
-	words_translate(&made->words);
-	if (check_name(made->name) || take_keys(made))
+	words_translate(&made->words, true);
+	if (vdisk_check_name(made->name) || take_keys(made))
 		return VDISK_FAILED;
 	made->stack = calloc(1, sizeof(*made->stack));
 	if (!made->stack)

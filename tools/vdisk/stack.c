@@ -362,11 +362,11 @@ static bool is_devno(const char *word)
 }
 
 /*
- * What people write becomes what the kernel takes: 10G a number of sectors, a
- * relative path an absolute one. What is not understood stays, for the grammar
+ * What people write becomes what the kernel takes: 10G a number of sectors, and,
+ * where there may be any, a relative path an absolute one. What is not understood stays, for the grammar
  * to say what is wrong with it.
  */
-static void translate_word(const struct vdisk_type *type, unsigned int pos, char **word)
+static void translate_word(const struct vdisk_type *type, unsigned int pos, char **word, bool relative)
 {
 	const char *value;
 	const struct vdisk_arg *arg = find_arg(type, pos, *word, &value);
@@ -378,7 +378,8 @@ static void translate_word(const struct vdisk_type *type, unsigned int pos, char
 	if (arg->kind == VDISK_SECTORS && vdisk_parse_size(value, &sectors)) {
 		if (asprintf(&new, "%s%s%llu", arg->positional ? "" : arg->name, arg->positional ? "" : ":", sectors) < 0)
 			abort();
-	} else if ((arg->kind == VDISK_PATH || (arg->kind == VDISK_DEVICE && !is_devno(value))) && *value && *value != '/') {
+	} else if (relative && (arg->kind == VDISK_PATH || (arg->kind == VDISK_DEVICE && !is_devno(value))) &&
+		   *value && *value != '/') {
 		new = absolute(value);
 	}
 	if (!new)
@@ -387,7 +388,7 @@ static void translate_word(const struct vdisk_type *type, unsigned int pos, char
 	*word = new;
 }
 
-void words_translate(struct words *words)
+void words_translate(struct words *words, bool relative)
 {
 	const struct vdisk_type *type = NULL;
 	bool want_type = true;
@@ -405,9 +406,31 @@ void words_translate(struct words *words)
 			want_type = false;
 			pos = 0;
 		} else if (type) {
-			translate_word(type, pos++, word);
+			translate_word(type, pos++, word, relative);
 		}
 	}
+}
+
+/* The next keyfile: of a crypt, from the word *@at on, which is then the one behind it; NULL: there is none. */
+char **words_keyfile(struct words *words, unsigned int *at)
+{
+	bool want_type = true, crypt = false;
+
+	for (unsigned int i = 0; i < words->nr; i++) {
+		const char *word = words->word[i];
+
+		if (!strcmp(word, "(") || !strcmp(word, ")")) {
+			want_type = *word == '(';
+			crypt = false;
+		} else if (want_type) {
+			crypt = !strcmp(word, "crypt");
+			want_type = false;
+		} else if (crypt && i >= *at && !strncmp(word, KEYFILE, strlen(KEYFILE))) {
+			*at = i + 1;
+			return &words->word[i];
+		}
+	}
+	return NULL;
 }
 
 /* Stacks */

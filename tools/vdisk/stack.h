@@ -13,7 +13,9 @@ struct words {
 void words_add(struct words *words, const char *word);
 void words_split(struct words *words, const char *text);
 char *words_join(const struct words *words);
-void words_translate(struct words *words);
+void words_translate(struct words *words, bool relative);
+#define KEYFILE	"keyfile:"	/* of a crypt, which the kernel does not know */
+char **words_keyfile(struct words *words, unsigned int *at);
 void words_free(struct words *words);
 
 const struct vdisk_type *stack_type(const char *word);

@@ -14,6 +14,7 @@
 #include "vdisk.h"
 
 char vdisk_error[1024];
+bool vdisk_quiet;
 bool vdisk_printed;
 
 volatile sig_atomic_t vdisk_stopped;
@@ -53,8 +54,18 @@ int vdisk_fail(const char *format, ...)
 	va_start(args, format);
 	vsnprintf(vdisk_error, sizeof(vdisk_error), format, args);
 	va_end(args);
-	fprintf(stderr, "vdisk: %s\n", vdisk_error);
+	if (!vdisk_quiet)
+		fprintf(stderr, "vdisk: %s\n", vdisk_error);
 	return VDISK_FAILED;
+}
+
+/* Return: an exit status. */
+int vdisk_check_name(const char *name)
+{
+	if (!*name || strlen(name) > 120 || name[strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789#+.:=@_-")] ||
+	    !strcmp(name, ".") || !strcmp(name, "..") || !strcmp(name, "control"))
+		return vdisk_fail("'%.200s' is no name for a disk: at most 120 letters, digits and . _ - + : = @ #", name);
+	return VDISK_OK;
 }
 
 /* A number of sectors, or of bytes with K, M, G, T, P (powers of 1024) and perhaps "iB" behind it. */

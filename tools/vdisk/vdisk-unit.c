@@ -407,7 +407,7 @@ static void test_stacks(void)
 		char *line;
 
 		words_split(&words, stacks[i].text);
-		words_translate(&words);
+		words_translate(&words, true);
 		if (stack_parse(&s, &words)) {
 			ok(!strcmp(vdisk_error, stacks[i].line), stacks[i].line);
 		} else {

@@ -5,6 +5,7 @@
  *	vdisk.c		the command table, --help, options
  *	format.c, check.c (and repair), dump.c, map.c: commands for stores
  *	create.c, show.c (and list, stat), change.c: commands for disks
+ *	tab.c		/etc/vdisktab, for the generator of systemd, too
  *	luks.c		what a LUKS container needs of a crypt node
  *	stack.c		stacks, their lengths, and what people write for them
  *	vdisk-types.c, vdisk-grammar.c: their words, the kernel's own files
@@ -71,6 +72,8 @@ extern const struct vdisk_command vdisk_format, vdisk_check, vdisk_repair, vdisk
 extern const struct vdisk_command vdisk_create, vdisk_remove, vdisk_check_line, vdisk_length;
 /* show.c */
 extern const struct vdisk_command vdisk_list, vdisk_show, vdisk_stat;
+/* tab.c */
+extern const struct vdisk_command vdisk_tab;
 /* change.c */
 extern const struct vdisk_command vdisk_grow, vdisk_snapshot, vdisk_hydrate, vdisk_detach_base, vdisk_pr, vdisk_key;
 
@@ -80,10 +83,12 @@ int store_make(const char *path, __u64 len, __u32 unit, __u64 base_len, const ch
 /* util.c */
 const char *vdisk_option(const struct vdisk_args *args, const char *name);
 extern char vdisk_error[1024];
+extern bool vdisk_quiet;	/* what goes wrong is only remembered there */
 extern volatile sig_atomic_t vdisk_stopped;	/* by a signal */
 void vdisk_catch(void);
 extern bool vdisk_printed;	/* JSON, so that it is too late for an error in it */
 int vdisk_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+int vdisk_check_name(const char *name);
 bool vdisk_parse_size(const char *text, __u64 *sectors);
 const char *vdisk_bytes(char *text, __u64 bytes);
 char *vdisk_text(const void *bytes, size_t max);
