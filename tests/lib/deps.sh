@@ -46,3 +46,36 @@ tool() {
 }
 
 unpack_tool() { fetch "${@: -1}" "${@:1:$#-1}"; }
+
+# Debian's systemd and udev, and the packages whose rules look into disks, for tests of both: likewise unpacked only. Their
+# libraries come with them, as far as a host may lack them.
+SYSTEM=(systemd libsystemd-shared libsystemd0 libudev1 udev dmsetup lvm2 dmeventd liblvm2cmd2.03 libdevmapper1.02.1
+	libdevmapper-event1.02.1 libaio1 libedit2 libbsd0 libmd0 mdadm multipath-tools kpartx liburcu8 sg3-utils-udev)
+
+system() {
+	local name version
+	local -a packages=()
+	deps
+	[[ ! -d $(current system) ]] || return 0
+	locked apt apt_update
+	for name in "${SYSTEM[@]}"; do
+		version=$(newest "$name" bookworm)
+		packages+=("$name=$version")
+	done
+	name=system-$( (recipe system && echo "${packages[*]}") | sha256sum | cut -c 1-12)
+	locked system entry "$name" unpack_system "${packages[@]}"
+	mkdir -p "$CACHE/current"
+	ln -sfn "../$name" "$(current system)"
+}
+
+# Some of them do not know the merged /usr yet. One file: a guest reads that faster.
+unpack_system() {
+	local dir=${*: -1} name
+	fetch "$dir/root" "${@:1:$#-1}"
+	for name in bin sbin lib; do
+		cp -a "$dir/root/$name/." "$dir/root/usr/$name"
+		rm -r "${dir:?}/root/$name"
+	done
+	tar -C "$dir/root" --exclude='./usr/share/*' -cf "$dir/root.tar" .
+	rm -r "${dir:?}/root"
+}
