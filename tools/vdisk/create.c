@@ -17,6 +17,7 @@
 #include "vdisk.h"
 #include "dm.h"
 #include "keys.h"
+#include "openvmm.h"
 #include "stack.h"
 
 #define MAX_KEYS	16
@@ -77,6 +78,7 @@ const struct vdisk_command vdisk_check_line = {
 static int length(const struct vdisk_args *args)
 {
 	struct vdisk_stack *s = calloc(1, sizeof(*s));
+	struct openvmm openvmm = { .name = "disk" };
 	struct words words = {};
 	__u64 sectors = 0;
 	int status;
@@ -84,12 +86,14 @@ static int length(const struct vdisk_args *args)
 	if (!s)
 		abort();
 	get_words(args, 0, &words);
+	status = words_openvmm(&words, &openvmm);
+	words_hide_keys(&words, NULL);
 	words_translate(&words, true);
-	status = stack_parse(s, &words);
+	status = status ?: stack_parse(s, &words);
 	if (!status) {
-		status = stack_sizes(s, false);
+		status = stack_sizes(s, openvmm.create);
 		if (!status)
-			sectors = stack_length(s);
+			sectors = openvmm.len ?: stack_length(s);
 		if (!status && sectors == VDISK_UNBOUNDED)
 			status = vdisk_fail("the stack has no length of its own, it is as long as it has to be: say one to vdisk create --len");
 		stack_free(s);
@@ -104,6 +108,7 @@ static int length(const struct vdisk_args *args)
 		printf("%llu\n", sectors);
 	}
 	words_free(&words);
+	free(openvmm.url);
 	free(s);
 	return status;
 }
@@ -131,6 +136,8 @@ struct key {
 
 struct made {
 	const char *name;
+	struct openvmm openvmm;
+	bool readonly;
 	struct words words;
 	struct vdisk_stack *stack;
 	char *line;
@@ -243,11 +250,15 @@ static int prepare(const struct vdisk_args *args, struct made *made)
 	bool create = vdisk_option(args, "create");
 	__u64 natural;
 
-	made->name = args->word[0];
+	made->name = made->openvmm.name = args->word[0];
 	get_words(args, 1, &made->words);
-	words_translate(&made->words, true);
-	if (vdisk_check_name(made->name) || take_keys(made))
+	if (vdisk_check_name(made->name) || words_openvmm(&made->words, &made->openvmm))
 		return VDISK_FAILED;
+	words_translate(&made->words, true);
+	if (take_keys(made))
+		return VDISK_FAILED;
+	create |= made->openvmm.create;
+	made->readonly = vdisk_option(args, "readonly") || made->openvmm.readonly;
 	made->stack = calloc(1, sizeof(*made->stack));
 	if (!made->stack)
 		abort();
@@ -256,6 +267,8 @@ static int prepare(const struct vdisk_args *args, struct made *made)
 	natural = stack_length(made->stack);
 	if (len && (!vdisk_parse_size(len, &made->sectors) || !made->sectors))
 		return vdisk_fail("--len: '%s' is no size: say a number of sectors (of 512 bytes), or one like 512K, 100M, 10G", len);
+	if (!len && made->openvmm.len)
+		natural = made->openvmm.len;
 	if (!len && natural == VDISK_UNBOUNDED)
 		return vdisk_fail("the stack has no length of its own: say how long the disk is, as in --len 10G");
 	if (!len)
@@ -287,7 +300,7 @@ static int stopped(void)
 
 static int make(const struct vdisk_args *args, struct made *made)
 {
-	bool scan = vdisk_option(args, "scan"), read_only = vdisk_option(args, "readonly");
+	bool scan = vdisk_option(args, "scan");
 	unsigned int stores = made->nr_stores;
 	char text[128], id[UUID_STR_LEN];
 	uuid_t uuid;
@@ -312,7 +325,7 @@ static int make(const struct vdisk_args *args, struct made *made)
 		made->nr_loaded += !status;
 	}
 	keys_reach();
-	status = status ?: stopped() ?: disk_load(made->name, made->sectors, made->line, read_only) ?:
+	status = status ?: stopped() ?: disk_load(made->name, made->sectors, made->line, made->readonly) ?:
 		 stopped() ?: disk_resume(made->name, scan) ?: stopped();
 	if (status)
 		undo(made);
@@ -331,8 +344,17 @@ static void quote(const char *text)
 	putchar('\'');
 }
 
-static void explain(const struct vdisk_args *args, const struct made *made)
+/* What supplies the blob of an URL; it ends with the disk. */
+static void explain_helper(const struct made *made, const char *before)
 {
+	printf("%svdisk-fetchd --name %s --once%s ", before, made->name, made->openvmm.vhd ? " --vhd1" : "");
+	quote(made->openvmm.url);
+	puts(" &");
+}
+
+static void explain(const struct made *made)
+{
+	printf("# %s\n", made->line);
 	for (unsigned int i = 0; i < made->nr_stores; i++) {
 		const struct vdisk_node *n = made->store[i];
 		const char *lineage = n->parent->val[OVERLAY_LINEAGE].str;
@@ -353,7 +375,7 @@ static void explain(const struct vdisk_args *args, const struct made *made)
 		quote(made->key[i].path);
 		putchar('\n');
 	}
-	printf("dmsetup create %s%s --table ", made->name, vdisk_option(args, "readonly") ? " --readonly" : "");
+	printf("dmsetup create %s%s --table ", made->name, made->readonly ? " --readonly" : "");
 	printf("'0 %llu vdisk ", made->sectors);
 	for (const char *c = made->line; *c; c++) {
 		if (*c == '\'')
@@ -362,6 +384,8 @@ static void explain(const struct vdisk_args *args, const struct made *made)
 			putchar(*c);
 	}
 	puts("'");
+	if (made->openvmm.url)
+		explain_helper(made, "");
 }
 
 static void say_created(const struct vdisk_args *args, const struct made *made, bool dry)
@@ -371,10 +395,11 @@ static void say_created(const struct vdisk_args *args, const struct made *made, 
 
 	if (!args->json) {
 		if (dry)
-			explain(args, made);
-		else
-			printf("/dev/mapper/%s: %llu sectors (%s)\n", made->name, made->sectors,
-			       vdisk_bytes(text, made->sectors * 512));
+			return explain(made);
+		printf("/dev/mapper/%s: %llu sectors (%s)\n", made->name, made->sectors,
+		       vdisk_bytes(text, made->sectors * 512));
+		if (made->openvmm.url)
+			explain_helper(made, "reads wait for its helper; start that: ");
 		return;
 	}
 	object = json_object_new_object();
@@ -386,7 +411,10 @@ static void say_created(const struct vdisk_args *args, const struct made *made, 
 	json_object_object_add(object, "device", json_object_new_string(device));
 	vdisk_json_number(object, "sectors", made->sectors);
 	json_object_object_add(object, "stack", json_object_new_string(made->line));
+	json_object_object_add(object, "readonly", json_object_new_boolean(made->readonly));
 	json_object_object_add(object, "stores", stores);
+	if (made->openvmm.url)
+		json_object_object_add(object, "url", json_object_new_string(made->openvmm.url));
 	json_object_object_add(object, "created", json_object_new_boolean(!dry));
 	vdisk_json_print(object);
 }
@@ -410,6 +438,7 @@ static int create(const struct vdisk_args *args)
 	if (made.stack)
 		stack_free(made.stack);
 	free(made.stack);
+	free(made.openvmm.url);
 	free(made.line);
 	words_free(&made.words);
 	return status;
@@ -423,6 +452,7 @@ const struct vdisk_command vdisk_create = {
 "children in parentheses. Lengths may have K, M, G, T or P behind them, paths may be relative, and the length of the disk is\n"
 "found. A crypt may have keyfile:PATH for key:, a file of 32 or 64 bytes; its key is kept in root's user keyring as\n"
 "vdisk:NAME until the disk is removed. What goes wrong, or is stopped by Ctrl-C, is undone: nothing stays.\n"
+"STACK may also be what OpenVMM's --disk takes, as memdiff:file:debian.img; --explain shows the stack that it becomes.\n"
 "The host keeps its hands off what is in the disk: nothing looks for file systems, volume groups or the like in it.\n",
 	.status =
 "  0  done\n"

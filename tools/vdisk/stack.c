@@ -433,6 +433,22 @@ char **words_keyfile(struct words *words, unsigned int *at)
 	return NULL;
 }
 
+/* Where no key is loaded: each keyfile: becomes a key that may be there; @paths gets its path, if it is not NULL. */
+void words_hide_keys(struct words *words, struct words *paths)
+{
+	unsigned int at = 0;
+	char **word;
+
+	while ((word = words_keyfile(words, &at))) {
+		if (paths)
+			words_add(paths, *word + strlen(KEYFILE));
+		free(*word);
+		*word = strdup("key::64:logon:vdisk");
+		if (!*word)
+			abort();
+	}
+}
+
 /* Stacks */
 
 void stack_free(struct vdisk_stack *s) { vdisk_free_tree(s); }

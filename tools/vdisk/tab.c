@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "vdisk.h"
+#include "openvmm.h"
 #include "tab.h"
 
 #define MAX_LINE	65536	/* one argument of a program is at most twice that */
@@ -98,22 +99,17 @@ static int need_absolute(const char *path)
 static int parse_stack(struct tab_disk *disk)
 {
 	struct vdisk_stack *s = calloc(1, sizeof(*s));
+	struct openvmm openvmm = { .name = disk->name, .later = true };
 	struct words words = {};
-	unsigned int at = 0;
-	char **word;
-	int status = VDISK_OK;
+	int status;
 
 	if (!s)
 		abort();
 	words_split(&words, disk->stack);
-	while (!status && (word = words_keyfile(&words, &at))) {
-		status = need_absolute(*word + strlen(KEYFILE));
-		words_add(&disk->files, *word + strlen(KEYFILE));
-		free(*word);
-		*word = strdup("key::64:logon:vdisk");
-		if (!*word)
-			abort();
-	}
+	status = words_openvmm(&words, &openvmm);
+	words_hide_keys(&words, &disk->files);
+	for (unsigned int i = 0; !status && i < disk->files.nr; i++)
+		status = need_absolute(disk->files.word[i]);
 	words_translate(&words, false);
 	status = status ?: stack_parse(s, &words);
 	for (unsigned int i = 0; !status && i < s->nr_nodes; i++) {

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "vdisk.h"
+#include "openvmm.h"
 #include "stack.h"
 
 #define LEN	8192	/* sectors: 5 of the presence area with units of 512 */
@@ -449,6 +450,106 @@ static void test_give(void)
 	}
 }
 
+/* What OpenVMM's --disk takes: the stack, length, create and ro; or why there is none. */
+static void test_openvmm(void)
+{
+	static const struct {
+		const char *text, *line;
+		__u64 len;
+		bool create, readonly;
+	} disks[] = {
+		{ "file:/a", "file /a", 0, false, false },
+		{ "/a", "file /a", 0, false, false },
+		{ "/a:b", "file /a:b", 0, false, false },
+		{ "./a", "file ./a", 0, false, false },
+		{ "a.img", "file a.img", 0, false, false },
+		{ "file:/a;direct", "file /a", 0, false, false },
+		{ "/dev/none", "block /dev/none", 0, false, false },
+		{ "file:/a,ro", "file /a", 0, false, true },
+		{ "/a.vhd", "vhd1 /a.vhd", 0, false, false },
+		{ "/a.VHD", "vhd1 /a.VHD", 0, false, false },
+		{ "/a.vmgs", "vhd1 /a.vmgs", 0, false, false },
+		{ "/a.iso,ro", "file /a.iso", 0, false, true },
+		{ "memdiff:/a.iso", "overlay volatile ( ram ) ( file /a.iso )", 0, false, false },
+		{ "mem:1G", "ram", 2097152, false, false },
+		{ "mem:1GB", "ram", 2097152, false, false },
+		{ "mem:1024", "ram", 2, false, false },
+		{ "memdiff:file:/a", "overlay volatile ( ram ) ( file /a )", 0, false, false },
+		{ "memdiff:memdiff:/a", "overlay volatile ( ram ) ( overlay volatile ( ram ) ( file /a ) )", 0, false, false },
+		{ "sql:/s;create=10M", "overlay ( file /s ) ( zero )", 20480, true, false },
+		{ "sql:/s", "overlay ( file /s ) ( zero )", 0, false, false },
+		{ "sqldiff:/s;create:file:/a", "overlay ( file /s ) ( file /a )", 0, true, false },
+		{ "sqldiff:/s:/a", "overlay ( file /s ) ( file /a )", 0, false, false },
+		{ "memdiff:autocache:k:/a", "overlay volatile ( ram ) ( cache ( file /c/k.vdisk ) ( file /a ) )", 0, true, false },
+		{ "autocache:k:/a,ro", "cache ( file /c/k.vdisk ) ( file /a )", 0, true, true },
+		{ "crypt:xts-aes-256:/k:/a", "crypt cipher:aes-xts-plain64 keyfile:/k allow_discards ( file /a )", 0, false, false },
+		{ "prwrap:/a", "pr domain:n nexus:n ( file /a )", 0, false, false },
+		{ "delay:5:/a", "delay read:5ms write:5ms ( file /a )", 0, false, false },
+		/* A stack stays what it is. */
+		{ "zero", "zero", 0, false, false },
+		{ "foo", "foo", 0, false, false },
+		{ "file /a", "file /a", 0, false, false },
+
+		{ "file:", "file: without a path", 0, false, false },
+		{ "file:/a;frob", "/a: ';frob' is no option of a file; there are ;direct and ;create=LENGTH", 0, false, false },
+		{ "file:/a;create=1G", "/a: an image is not made here, so that none is lost: leave out ;create=, and make it: "
+		  "truncate -s 1G /a", 0, false, false },
+		{ "/a.vhdx", "/a.vhdx: VHDX is not read: qemu-img convert -O raw makes a raw image of it", 0, false, false },
+		{ "/a.iso", "/a.iso: an ISO image is not written: say ,ro behind it, or memdiff: before it", 0, false, false },
+		{ "mem:", "'' is no length: say bytes, a multiple of 512, or a number with K, M, G or T, as in 10G", 0, false, false },
+		{ "mem:0", "'0' is no length: say bytes, a multiple of 512, or a number with K, M, G or T, as in 10G", 0, false, false },
+		{ "mem:1000", "'1000' is no length: say bytes, a multiple of 512, or a number with K, M, G or T, as in 10G", 0, false, false },
+		{ "mem:1X", "'1X' is no length: say bytes, a multiple of 512, or a number with K, M, G or T, as in 10G", 0, false, false },
+		{ "mem:99999999999T", "'99999999999T' is no length: say bytes, a multiple of 512, or a number with K, M, G or T, as in 10G",
+		  0, false, false },
+		{ "memdiff:", "a disk is missing at the end; see DISKS OF OPENVMM in vdisk(8)", 0, false, false },
+		{ "sql:/;create=1M", "/: is there already; leave out ;create to use it", 0, false, false },
+		{ "sql:/s;direct", "sql: ';direct' is no option; there is ;create=LENGTH", 0, false, false },
+		{ "sql:", "sql, sqldiff: without the path of the store", 0, false, false },
+		{ "sqldiff:/s", "sqldiff: is sqldiff:PATH[;create]:DISK, and DISK is missing", 0, false, false },
+		{ "sqldiff:/s;frob:/a", "sqldiff: ';frob' is no option; there is ;create", 0, false, false },
+		{ "autocache:k:/a", "autocache: takes no writes: say memdiff: before it, or ,ro behind all", 0, false, false },
+		{ "memdiff:autocache::/a", "autocache: without a key: what identity DISK has is not known here, so say one, as in "
+		  "autocache:debian-13:DISK", 0, false, false },
+		{ "memdiff:autocache:../k:/a", "autocache: the key '../k' is no name of a file", 0, false, false },
+		{ "autocache:/a", "autocache: is autocache:KEY:DISK, and DISK is missing", 0, false, false },
+		{ "blob:raw:http://h/x", "blob: is blob:flat:URL or blob:vhd1:URL", 0, false, false },
+		{ "blob:flat:http://h/x", "blob: takes no writes: say memdiff: before it, or ,ro behind all", 0, false, false },
+		{ "crypt:aes:/k:/a", "crypt: 'aes' is no cipher; there is xts-aes-256", 0, false, false },
+		{ "crypt:xts-aes-256:/k", "crypt: is crypt:xts-aes-256:KEY_FILE:DISK", 0, false, false },
+		{ "crypt:xts-aes-256:/proc/self/mem:/a", "crypt: /proc/self/mem: a key of xts-aes-256 has 64 bytes, and the file 0",
+		  0, false, false },
+		{ "delay:x:/a", "delay: is delay:MILLISECONDS:DISK", 0, false, false },
+		{ "delay:5", "delay: is delay:MILLISECONDS:DISK", 0, false, false },
+		{ "foo:/a", "'foo' is no kind of disk: there are file, mem, memdiff, sql, sqldiff, autocache, blob, crypt, prwrap and "
+		  "delay; a path with a colon begins with ./ or /", 0, false, false },
+		{ "/a,lun=3", "'lun=3' is about how the guest sees the disk: leave it out here, and say it to the VMM, as in "
+		  "--disk file:/dev/mapper/n,lun=3", 0, false, false },
+		{ "/a,frob", "'frob' is no option of a disk: there is ro (a path cannot have a comma here; write the stack, as in "
+		  "'file a,b')", 0, false, false },
+	};
+
+	setenv("OPENVMM_AUTO_CACHE_PATH", "/c", 1);
+	for (size_t i = 0; i < sizeof(disks) / sizeof(disks[0]); i++) {
+		struct openvmm o = { .name = "n" };
+		struct words words = {};
+		char *line;
+
+		words_split(&words, disks[i].text);
+		*vdisk_error = 0;
+		if (words_openvmm(&words, &o)) {
+			ok(!strcmp(vdisk_error, disks[i].line), disks[i].text);
+		} else {
+			line = words_join(&words);
+			ok(!strcmp(line, disks[i].line) && o.len == disks[i].len && o.create == disks[i].create &&
+			   o.readonly == disks[i].readonly && !o.url, disks[i].text);
+			free(line);
+		}
+		words_free(&words);
+	}
+	unsetenv("OPENVMM_AUTO_CACHE_PATH");
+}
+
 int main(int argc, char **argv)
 {
 	memory = memfd_create("store", 0);
@@ -467,6 +568,7 @@ int main(int argc, char **argv)
 	test_sizes();
 	test_stacks();
 	test_give();
+	test_openvmm();
 	test_flips(512);
 	test_flips(4096);
 	test_repair();

@@ -8,6 +8,7 @@
  *	tab.c		/etc/vdisktab, for the generator of systemd, too
  *	luks.c		what a LUKS container needs of a crypt node
  *	stack.c		stacks, their lengths, and what people write for them
+ *	openvmm.c	what OpenVMM's --disk takes, as a stack
  *	vdisk-types.c, vdisk-grammar.c: their words, the kernel's own files
  *	dm.c		device-mapper, by libdevmapper
  *	keys.c		the kernel's keyrings

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What OpenVMM's --disk takes: see openvmm.c. */
+#ifndef VDISK_TOOL_OPENVMM_H
+#define VDISK_TOOL_OPENVMM_H
+
+#include "stack.h"
+
+struct openvmm {
+	const char *name;	/* of the disk */
+	bool later;		/* the disk is made later, when files and servers are there */
+	/* Besides the stack */
+	bool readonly, create;
+	__u64 len;		/* sectors; 0: not said */
+	char *url;		/* where the disk's blob is; to be freed */
+	bool vhd;		/* it is a VHD there */
+	/* While it is translated */
+	bool below;		/* in a base, which is only read */
+	unsigned int block;	/* of the device it lies on */
+};
+
+int words_openvmm(struct words *words, struct openvmm *o);
+
+#endif /* VDISK_TOOL_OPENVMM_H */
