@@ -1,6 +1,6 @@
 #!/bin/bash
 # Which keys crypt takes and which it refuses, its messages, and that a key is told nowhere.
-# check: 6.1 6.12
+# check: 6.12
 # vm: --mem 1900M
 # timeout: 400
 # shellcheck source=tests/selftests/common.sh

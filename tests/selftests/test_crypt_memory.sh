@@ -1,6 +1,6 @@
 #!/bin/bash
 # Once the device is removed and its key is out of the keyring, no memory holds it. Nothing tells it before, either.
-# check: 6.12 7.3
+# check: 6.12
 # vm: --mem 512M
 # timeout: 600
 # shellcheck source=tests/selftests/common.sh

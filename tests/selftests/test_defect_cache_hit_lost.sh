@@ -1,7 +1,7 @@
 #!/bin/bash
 # What OpenVMM does wrong, D2: one read finds something in an upper layer, then a gap, then what a cache below has, and the cache's
 # part never reaches the reader, who sees what was in his memory. Here: every pattern of hits and misses in three layers.
-# check: 6.1 6.12
+# check: 6.12
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 
