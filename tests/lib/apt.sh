@@ -25,7 +25,9 @@ apt_update() {
 	[[ ! $(find "$APT/updated" -mmin -60 2>/dev/null) ]] || return 0
 	main=${VDISK_MIRROR:-$(host_mirror 0)}
 	security=${VDISK_SECURITY_MIRROR:-$(host_mirror 1)}
-	[[ $main && $security ]] ||
+	# debootstrap leaves a root without it
+	security=${security:-http://deb.debian.org/debian-security}
+	[[ $main ]] ||
 		die "no Debian mirror in this host's apt: run 'apt-get update', or set VDISK_MIRROR and VDISK_SECURITY_MIRROR"
 	mkdir -p "$APT/lists/partial" "$APT/archives/partial"
 	touch "$APT/status"
