@@ -99,6 +99,7 @@ static const char * const vdisk_hydrate_names[] = {
  * @presence: of the store
  * @store: digest of the store's line and objects; set when a table goes live
  * @live: it was set
+ * @through: what it has is in the base as well; likewise
  * @known: @sb was read
  * @failed: a commit failed; of a cache: the store did
  * @hydrate: what became of the last message that asked for it
@@ -109,6 +110,7 @@ struct vdisk_layer {
 	struct vdisk_presence presence;
 	u8 store[SHA256_DIGEST_SIZE];
 	bool live;
+	bool through;
 	bool known;
 	bool failed;
 	enum vdisk_hydrate_state hydrate;
@@ -504,24 +506,28 @@ static void vdisk_emit_object(struct vdisk_node *n, struct vdisk_out *out)
 		vdisk_emit(out, " object=%llu", vdisk_object_serial(n->object));
 }
 
-/* Presence is about this very store, its kind, and units of this size. */
+/* Presence is about this very store, and about units of this size. */
 static int vdisk_overlay_identify(struct vdisk_node *n)
 {
 	struct vdisk_out line = { .max = VDISK_STORE_LINE };
 	struct vdisk_overlay *o = n->priv;
 	struct vdisk_layer *layer = o->layer;
 
+	if (layer->live && layer->through != !!o->through)
+		return vdisk_fail(n, -EBUSY,
+				  "its presence in the live table is of a node %s write_through; this one needs a label of its own",
+				  layer->through ? "with" : "without");
 	line.buf = kvzalloc(line.max, GFP_KERNEL);
 	if (!line.buf)
 		return vdisk_fail(n, -ENOMEM, "out of memory");
-	vdisk_emit(&line, "%u %u ", o->shift, !!o->through);
+	vdisk_emit(&line, "%u ", o->shift);
 	vdisk_print_node(n->children[OVERLAY_STORE], &line, vdisk_emit_object);
 	sha256(line.buf, line.len, o->store);
 	kvfree(line.buf);
 	if (!layer->live || !memcmp(layer->store, o->store, sizeof(layer->store)))
 		return 0;
 	return vdisk_fail(n, -EBUSY,
-			  "its presence in the live table belongs to another store, to another block size, or to a cache with or without write_through, unlike this one; a new node needs a label of its own");
+			  "its presence in the live table belongs to another store, or to another block size; a new overlay needs a label of its own");
 }
 
 static const struct vdisk_node *vdisk_store_leaf(const struct vdisk_overlay *o)
@@ -816,6 +822,7 @@ static int vdisk_overlay_preresume(struct vdisk_node *n)
 		vdisk_through_close(o->through, true);
 	WRITE_ONCE(o->layer->failed, false);
 	memcpy(o->layer->store, o->store, sizeof(o->layer->store));
+	o->layer->through = o->through;
 	o->layer->live = true;
 	return 0;
 }
