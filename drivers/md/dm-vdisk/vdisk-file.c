@@ -1077,7 +1077,7 @@ static void vdisk_file_limits(struct vdisk_node *n, struct queue_limits *lim)
 		vdisk_limits_cached(lim);
 	if (n->stable)
 		vdisk_limits_stable(lim);
-	vdisk_limits_discard(lim, max, max ? i_blocksize(n->inode) : 0);
+	vdisk_limits_discard(lim, max, max ? lim->physical_block_size : 0);
 	lim->max_write_zeroes_sectors = max;
 }
 
