@@ -68,10 +68,10 @@ Wants=multi-user.target
 Type=oneshot
 ExecStart=/bin/bash -c "bash $1 >/said 2>&1"
 ExecStopPost=/bin/systemctl --no-block poweroff
-TimeoutStartSec=90
+TimeoutStartSec=120
 UNIT
 	rm -f "$root/said"
-	timeout -k 5 120 bash -c "$(declare -f in_root); root=$root; in_root /lib/systemd/systemd --system \
+	timeout -k 5 170 bash -c "$(declare -f in_root); root=$root; in_root /lib/systemd/systemd --system \
 		--unit=probe.service --log-target=console --show-status=no" >"$TMP/log" 2>&1
 	cp "$root/said" "$TMP/said"
 }

@@ -23,11 +23,12 @@ hard=$'/mnt/vd/a b%i$HOME"c\'d;\\x41'
 mount "$lower" "$root/mnt/vd"
 head -c 4M /dev/urandom >"$root/mnt/vd/base"
 cp "$root/mnt/vd/base" "$root$hard"
+truncate -s 1M "$root/mnt/vd/encrypted"
+truncate -s 8M "$root/mnt/vd/data"
+mkfs.ext4 -q -O ^has_journal "$root/mnt/vd/data"
 umount "$root/mnt/vd"
 head -c 2M /dev/urandom >"$root/var/lib/vdisk/image"
 head -c 64 /dev/urandom >"$root/etc/vdisk/key"
-truncate -s 8M "$root/var/lib/vdisk/data"
-mkfs.ext4 -q -b 4096 -O ^has_journal "$root/var/lib/vdisk/data"
 echo 'vdisk-fetchd:x:991:991::/nonexistent:/bin/false' >>"$root/etc/passwd"
 echo 'URL=file:///var/lib/vdisk/image' >"$root/etc/vdisk/fetchd/img-1.conf"
 cat >"$root/etc/fstab" <<FSTAB
@@ -38,8 +39,8 @@ cat >"$root/etc/vdisktab" <<'TAB'
 # the disks of this host
 over-lay create overlay ( file /mnt/vd/store ) ( file /mnt/vd/base )
 bad noauot zero
-secret len=1M crypt cipher:aes-xts-plain64 keyfile:/etc/vdisk/key ( file /var/lib/vdisk/encrypted )
-data scan file /var/lib/vdisk/data
+secret len=1M crypt cipher:aes-xts-plain64 keyfile:/etc/vdisk/key ( file /mnt/vd/encrypted )
+data scan file /mnt/vd/data
 hard readonly file /mnt/vd/a\ b%i$HOME"c'd;\\x41
 remote create overlay ( file /mnt/vd/remote ) ( blob img-1 len:2M uid:991 )
 top create overlay ( file /mnt/vd/top ) ( block /dev/mapper/over-lay )
@@ -47,7 +48,6 @@ later noauto,len=1M ram
 gone nofail file /mnt/vd/none
 lost - zero (
 TAB
-truncate -s 1M "$root/var/lib/vdisk/encrypted"
 cat >"$root/probe" <<'PROBE'
 systemctl is-active vdisk@{over-lay,secret,data,hard,remote,top,later,gone}.service vdisk.target | xargs
 for disk in over-lay secret data hard remote top later; do

@@ -3,7 +3,7 @@
 # a disk nor start what is in it, at no event; with --scan they do.
 # kernels: 6.1 6.12 7.3
 # check: 6.12
-# timeout: 200
+# timeout: 240
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 # shellcheck source=tests/selftests/system.sh

@@ -28,8 +28,9 @@ boots() {
 	wait "$pid"
 	is "$(dd if="$node" bs=512 skip=1 count=1 status=none | od -An -tx1 -j 510 | xargs)" '55 aa' "$name: what it wrote is there"
 }
+# With blocks of 512 bytes, as the firmware wants them of a SCSI disk
 fresh() {
-	run_ok "$1: the disk" vdisk create "${VD}vm" "${2:-memdiff:file:$TMP/golden}"
+	run_ok "$1: the disk" vdisk create "${VD}vm" "${2:-overlay volatile ( ram ) ( file $TMP/golden buffered )}"
 	node=/dev/mapper/${VD}vm
 }
 gone_again() {
@@ -49,7 +50,6 @@ boots nvme "$node" -blockdev "driver=host_device,node-name=d,filename=$node,aio=
 gone_again nvme
 
 # LIO, with reservations: what a guest sends reaches the pr node
-# The firmware wants blocks of 512 bytes, which direct I/O may not have.
 fresh scsi "pr domain:vm nexus:vm ( overlay volatile ( ram ) ( file $TMP/golden buffered ) )"
 target=/sys/kernel/config/target
 mkdir -p "$(<"$target/dbroot")/pr"

@@ -512,6 +512,7 @@ static void test_openvmm(void)
 		{ "memdiff:autocache::/a", "autocache: without a key: what identity DISK has is not known here, so say one, as in "
 		  "autocache:debian-13:DISK", 0, false, false },
 		{ "memdiff:autocache:../k:/a", "autocache: the key '../k' is no name of a file", 0, false, false },
+		{ "memdiff:autocache:..:/a", "autocache: the key '..' is no name of a file", 0, false, false },
 		{ "autocache:/a", "autocache: is autocache:KEY:DISK, and DISK is missing", 0, false, false },
 		{ "blob:raw:http://h/x", "blob: is blob:flat:URL or blob:vhd1:URL", 0, false, false },
 		{ "blob:flat:http://h/x", "blob: takes no writes: say memdiff: before it, or ,ro behind all", 0, false, false },
