@@ -383,7 +383,7 @@ static void test_superblocks(struct kunit *test)
 			KUNIT_FAIL(test, "bit %u flipped: not the other one", i);
 		((u8 *)&b)[i / 8] ^= 1 << i % 8;
 	}
-	b.incompat = cpu_to_le64(1);
+	b.incompat = cpu_to_le64(VDISK_STORE_INCOMPAT + 1);
 	vdisk_store_sb_seal(&b);
 	KUNIT_EXPECT_NULL(test, vdisk_store_sb_choose(&a, &b));
 	KUNIT_EXPECT_NULL(test, vdisk_store_sb_choose(&b, &a));

@@ -70,8 +70,7 @@ run_ok 'the store is clean' vdisk check "$store"
 # Flushes are the base's alone; a base that can zero does that
 V="$W volatile fill:8 read_ahead:0"
 truncate -s 8M "$TMP/base"
-new_store "$store"
-vd a $N "$C ( block $store ) ( file $TMP/base buffered )"
+vd a $N "$V ( block $store ) ( file $TMP/base buffered )"
 put "$a" w 4096
 before="$(leaf 2 flushes) $(last flushes)"
 for i in 1 2 3; do
@@ -79,7 +78,7 @@ for i in 1 2 3; do
 done
 is "$(leaf 2 flushes) $(last flushes)" "${before% *} $((${before#* } + 3))" 'three flushes'
 gone a
-vd a $N "$C ( block $store ) ( ram )"
+vd a $N "$V ( block $store ) ( ram )"
 put "$a" w 4096
 blkdiscard -f -z -o 512 -l 512 "$a"
 is "$(counter a cache 1 data) $(letter "$a" 0)$(letter "$a" 1)$(letter "$a" 2)" '7 w.w' 'zeroes'
@@ -345,9 +344,8 @@ new_store "$store"
 is "$(said "overlay ( block $store ) ( block $base )")" \
 	'overlay: store: of a cache with write_through, whose base has the data; this is none' 'and the other way round'
 vd a $N "$V label:v ( ram name:${VD}ram ) ( block $base )"
-dmsetup load "${VD}a" --table "0 $N vdisk overlay volatile label:v ( ram name:${VD}ram ) ( block $base )" 2>/dev/null
-is "$? $(dmesg | tail -n 3 | grep -o 'presence in the live table is of a node with write_through')" \
-	'1 presence in the live table is of a node with write_through' 'nor is it changed in memory'
+dmsetup load "${VD}a" --table "0 $N vdisk overlay volatile label:o ( ram ) ( cache volatile label:v ( ram name:${VD}ram ) ( block $base ) )" 2>/dev/null
+is "$(dmesg | grep -c 'presence in the live table is of a node with write_through')" 1 'nor is it changed in memory'
 gone a
 rm -f "$TMP/new"
 is "$(vdisk create "${VD}a" --create --explain "$W ( file $TMP/new buffered ) ( block $base )" | grep -o -- '--write-through')" --write-through 'vdisk create says so'
