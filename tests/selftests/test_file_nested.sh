@@ -39,6 +39,17 @@ for fs in ext4 xfs; do
 	wipefs -qa "$DISK"
 done
 
+# On overlayfs, whose inodes say that their blocks have one byte: to who sums up the limits, no such granularity comes
+mkdir -p "$TMP/ovl/lower" "$TMP/ovl/upper" "$TMP/ovl/work" "$TMP/ovl/on"
+undo=("umount $TMP/ovl/on" "${undo[@]}")
+run_ok 'overlayfs: mount' mount -t overlay overlay -o "lowerdir=$TMP/ovl/lower,upperdir=$TMP/ovl/upper,workdir=$TMP/ovl/work" "$TMP/ovl/on"
+truncate -s 1M "$TMP/ovl/on/img"
+run_ok 'overlayfs: a node over a file' vd a 2048 "delay read:1ms ( file $TMP/ovl/on/img buffered )"
+n=$(cat "$(queue a)/discard_granularity" "$(queue a)/logical_block_size" | xargs)
+ok "$((${n% *} < ${n#* }))" "overlayfs: discards in blocks ($n)"
+run_ok 'overlayfs: discard' blkdiscard -f -o 4096 -l 8192 "$a"
+gone a
+
 # One on the other: each a little smaller
 make_fs ext4 "$DISK"
 below=$mnt
