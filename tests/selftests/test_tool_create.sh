@@ -11,6 +11,8 @@
 . "$selftests/file.sh"
 need CONFIG_EXT4_FS
 modprobe dm-mod
+# A test before this one in the same guest may have left it
+[[ ! -d /sys/module/dm_vdisk ]] || rmmod dm_vdisk
 said=$(vdisk create "${VD}a" --len 1M ram 2>&1)
 [[ $? == 1 && $said == *'unknown target type (the module dm-vdisk is not loaded: modprobe dm-vdisk says why)' && ! $(dmsetup ls) =~ $VD ]]
 ok $? "without the module: $said"
