@@ -120,5 +120,5 @@ is $? 0 'blob: the helper ends with it'
 is "$(vdisk create --json --explain "$a" "memdiff:blob:vhd1:file://$mnt/disk.vhd" | jq -r '.url, .sectors, .created' | xargs)" \
 	"file://$mnt/disk.vhd 8192 false" 'blob:vhd1, in JSON'
 run_fails 'blob: one that is not there' vdisk create "$a" "memdiff:blob:flat:file://$mnt/none"
-is "$(dmsetup ls | grep -c "$VD") $(grep -c 'logon *vdisk:' /proc/keys)" '0 0' 'nothing is left'
+is "$(dmsetup ls | grep -c "$VD") $(grep -c "logon *vdisk:$VD" /proc/keys)" '0 0' 'nothing is left'
 done_testing
