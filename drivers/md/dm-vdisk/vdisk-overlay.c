@@ -739,10 +739,17 @@ static int vdisk_overlay_check_store(struct vdisk_node *n)
 static int vdisk_overlay_begin_anew(struct vdisk_overlay *o)
 {
 	struct dm_table *table = o->n->stack->ti->table;
-	int r = o->meta ? vdisk_meta_empty(o->meta) : 0;
+	int r;
 
-	if (r)
-		return r;
+	/* What is read from the base from now on may be kept, so it has to last. */
+	if (o->meta) {
+		r = blk_status_to_errno(vdisk_meta_flush_base(o->meta));
+		if (r)
+			return vdisk_fail(o->n, r, "base: the flush failed");
+		r = vdisk_meta_empty(o->meta);
+		if (r)
+			return r;
+	}
 	vdisk_presence_forget(o->presence);
 	DMWARN("%s: cache: store: %s: emptied", dm_table_device_name(table),
 	       o->layer->failed ? "had failed" : "was in use when its host went down");
@@ -1507,7 +1514,12 @@ static blk_status_t vdisk_through_commit(struct vdisk_overlay *o)
 	bool clean = vdisk_through_close(o->through, READ_ONCE(o->stopping));
 	blk_status_t status;
 
-	if (clean && vdisk_meta_flush_base(o->meta)) {
+	/*
+	 * Once the store has failed, writes go to the base alone. One that did so
+	 * before the close is known here: @failed was set before it began.
+	 */
+	if (clean &&
+	    (READ_ONCE(o->layer->failed) || vdisk_meta_flush_base(o->meta))) {
 		vdisk_through_open(o->through);
 		clean = false;
 	}
