@@ -3,6 +3,9 @@
  * KUnit tests of presence, against a model of one byte per unit.
  */
 #include <kunit/test.h>
+#include <linux/cpumask.h>
+#include <linux/delay.h>
+#include <linux/kthread.h>
 #include <linux/prandom.h>
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
@@ -411,6 +414,82 @@ static void test_far(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, state, VDISK_DATA);
 }
 
+/* Two threads in turn: in round i, unit i becomes data, and then clean. */
+struct racer {
+	struct fixture *f;
+	unsigned int turn;	/* 2 * i + 1: make it data; + 1: clean */
+	unsigned int done;	/* rounds */
+};
+
+static void racer_wait(void)
+{
+	if (num_online_cpus() > 1)
+		cpu_relax();
+	else
+		usleep_range(10, 20);
+}
+
+static int racer_thread(void *data)
+{
+	struct vdisk_store_leaf copy;
+	struct racer *r = data;
+	struct fixture *f = r->f;
+	unsigned int turn = 1;
+
+	while (!kthread_should_stop()) {
+		if (READ_ONCE(r->turn) != turn) {
+			racer_wait();
+			continue;
+		}
+		if (turn % 2) {
+			if (!vdisk_presence_hold_fill(&f->p, turn / 2, 1, GFP_KERNEL))
+				vdisk_presence_release_fill(&f->p, turn / 2, 1, true);
+		} else {
+			vdisk_presence_snapshot(&f->p, 0, &copy);
+			vdisk_presence_settle(&f->p, 0, true);
+			WRITE_ONCE(r->done, turn / 2);
+		}
+		turn++;
+	}
+	return 0;
+}
+
+/*
+ * Who sees data, and sends a write or a flush because of it, must find the leaf
+ * dirty. On two processors it was not yet, and a flush was acknowledged that had
+ * made nothing durable.
+ */
+static void test_dirty_before_data(struct kunit *test)
+{
+	enum vdisk_presence_state state = VDISK_ABSENT;
+	unsigned long end = jiffies + 60 * HZ;
+	struct fixture *f = test->priv;
+	struct racer r = { .f = f };
+	unsigned int i, late = 0;
+	struct task_struct *thread;
+
+	f->p.blank = false;
+	KUNIT_ASSERT_EQ(test, vdisk_presence_insert(&f->p, 0, VDISK_STORE_LEAF_BLANK,
+						    NULL, 0), 0);
+	thread = kthread_run(racer_thread, &r, "vdisk-racer");
+	KUNIT_ASSERT_FALSE(test, IS_ERR(thread));
+	for (i = 0; i < VDISK_LEAF_UNITS && time_before(jiffies, end); i++) {
+		WRITE_ONCE(r.turn, 2 * i + 1);
+		while (vdisk_presence_run(&f->p, i, 1, &state) &&
+		       state != VDISK_DATA && time_before(jiffies, end))
+			racer_wait();
+		/* Pairs with vdisk_leaf_set(). */
+		smp_rmb();
+		late += !vdisk_presence_is_dirty(&f->p, i, 1);
+		WRITE_ONCE(r.turn, 2 * i + 2);
+		while (READ_ONCE(r.done) <= i && time_before(jiffies, end))
+			racer_wait();
+	}
+	kthread_stop(thread);
+	KUNIT_EXPECT_EQ(test, r.done, (unsigned int)VDISK_LEAF_UNITS);
+	KUNIT_EXPECT_EQ(test, late, 0U);
+}
+
 static struct kunit_case presence_test_cases[] = {
 	KUNIT_CASE(test_model),
 	KUNIT_CASE(test_uniform),
@@ -422,6 +501,7 @@ static struct kunit_case presence_test_cases[] = {
 	KUNIT_CASE(test_evict),
 	KUNIT_CASE(test_superblocks),
 	KUNIT_CASE(test_far),
+	KUNIT_CASE(test_dirty_before_data),
 	{}
 };
 

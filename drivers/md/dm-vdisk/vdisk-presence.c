@@ -12,8 +12,10 @@
  * that is all in one state, and that nobody holds, shrinks to a value entry;
  * an entry is replaced in its place, so that needs no memory either.
  *
- * Of a store that keeps its presence, each change marks its entry dirty. Who
- * commits takes a copy of the leaf and clears the mark in one step. An entry that
+ * Of a store that keeps its presence, each change marks its entry dirty, before
+ * anybody can see what it changes: who finds data is not told of the change, and
+ * may want it to be durable. Who commits takes a copy of the leaf and clears the
+ * mark in one step. An entry that
  * says what the store says, and that nobody holds, may be evicted at any time:
  * who finds one missing that was there a moment ago reads it again. What was
  * read before an eviction may be older than what was evicted: it is not taken.
@@ -160,7 +162,7 @@ u64 vdisk_presence_run(struct vdisk_presence *p, u64 unit, u64 nr,
 	return run;
 }
 
-/* Put a part in a state; the caller holds the lock. */
+/* Put a part in a state, and mark its leaf dirty; the caller holds the lock. */
 static void vdisk_leaf_set(struct vdisk_presence *p, struct vdisk_leaf *leaf,
 			   struct vdisk_part part,
 			   enum vdisk_presence_state state)
@@ -168,6 +170,9 @@ static void vdisk_leaf_set(struct vdisk_presence *p, struct vdisk_leaf *leaf,
 	unsigned int end = part.first + part.nr, at, next;
 	unsigned int nr[3] = {};
 
+	vdisk_entry_dirty(p, part.index);
+	/* Pairs with who looks at the states, and at the mark then. */
+	smp_wmb();
 	for (at = part.first; at < end; at = next) {
 		unsigned int i = at / VDISK_STORE_WORD_UNITS;
 		u64 old = leaf->bits[i], mask = ~0ULL;
@@ -288,10 +293,8 @@ static void vdisk_leaves_release(struct vdisk_presence *p, u64 unit, u64 nr,
 
 		xa_lock_irqsave(&p->leaves, flags);
 		leaf = xa_load(&p->leaves, part.index);
-		if (written) {
+		if (written)
 			vdisk_leaf_set(p, leaf, part, VDISK_DATA);
-			vdisk_entry_dirty(p, part.index);
-		}
 		leaf->fills -= fill;
 		if (!--leaf->holders)
 			WRITE_ONCE(p->nr_held, p->nr_held - 1);
@@ -350,25 +353,21 @@ void vdisk_presence_release(struct vdisk_presence *p, u64 unit, u64 nr,
 	vdisk_leaves_release(p, unit, nr, false, written);
 }
 
-/* True if some unit of the part was absent; the caller holds the lock. */
-static bool vdisk_leaf_fill(struct vdisk_presence *p, struct vdisk_leaf *leaf,
+/* What is absent becomes data; the caller holds the lock. */
+static void vdisk_leaf_fill(struct vdisk_presence *p, struct vdisk_leaf *leaf,
 			    struct vdisk_part part)
 {
 	enum vdisk_presence_state state;
-	bool filled = false;
 
 	while (part.nr) {
 		struct vdisk_part run = part;
 
 		run.nr = vdisk_leaf_run(leaf, part, &state);
-		if (state == VDISK_ABSENT) {
+		if (state == VDISK_ABSENT)
 			vdisk_leaf_set(p, leaf, run, VDISK_DATA);
-			filled = true;
-		}
 		part.first += run.nr;
 		part.nr -= run.nr;
 	}
-	return filled;
 }
 
 static bool vdisk_leaves_fill_only(struct vdisk_presence *p, u64 unit, u64 nr)
@@ -430,8 +429,7 @@ void vdisk_presence_release_fill(struct vdisk_presence *p, u64 unit, u64 nr,
 		struct vdisk_part part = vdisk_part(unit + done, nr - done);
 
 		xa_lock_irqsave(&p->leaves, flags);
-		if (vdisk_leaf_fill(p, xa_load(&p->leaves, part.index), part))
-			vdisk_entry_dirty(p, part.index);
+		vdisk_leaf_fill(p, xa_load(&p->leaves, part.index), part);
 		xa_unlock_irqrestore(&p->leaves, flags);
 		done += part.nr;
 	}
@@ -461,10 +459,8 @@ void vdisk_presence_release_through(struct vdisk_presence *p, u64 unit, u64 nr,
 		xa_lock_irqsave(&p->leaves, flags);
 		leaf = xa_load(&p->leaves, part.index);
 		if (vdisk_leaf_run(leaf, part, &state) < part.nr ||
-		    state != VDISK_ABSENT) {
+		    state != VDISK_ABSENT)
 			vdisk_leaf_set(p, leaf, part, VDISK_ABSENT);
-			vdisk_entry_dirty(p, part.index);
-		}
 		xa_unlock_irqrestore(&p->leaves, flags);
 		done += part.nr;
 	}
@@ -507,12 +503,12 @@ static bool vdisk_part_set(struct vdisk_presence *p, struct vdisk_part part,
 		vdisk_leaf_shrink(p, part.index, leaf);
 	} else {
 		done = vdisk_entry_set(p, part, entry, state);
+		/* Here it comes last: nobody relies on zeroes that he did not ask for. */
+		if (done)
+			vdisk_entry_dirty(p, part.index);
 	}
-	if (done) {
-		vdisk_entry_dirty(p, part.index);
-		if (!p->blank && state == VDISK_ZERO)
-			__xa_set_mark(&p->leaves, part.index, VDISK_LEAF_PUNCH);
-	}
+	if (done && !p->blank && state == VDISK_ZERO)
+		__xa_set_mark(&p->leaves, part.index, VDISK_LEAF_PUNCH);
 	xa_unlock_irqrestore(&p->leaves, flags);
 	return done;
 }
