@@ -226,7 +226,7 @@ gone a b
 # The store fails: the guest does not notice; what it had is not believed after that
 new_store "$store"
 dm s "0 32768 linear $store 0"
-vd a $N "$C ( block /dev/mapper/${VD}s ) ( block $base )"
+vd a $N "$C label:l ( block /dev/mapper/${VD}s ) ( block $base )"
 put "$a" i 8192
 reload s "0 32768 flakey $store 0 0 3600 1 error_writes"
 before=$(events)
@@ -240,6 +240,26 @@ is "$(counter a cache 1 store through epoch data) $(letter "$a" 8)" 'ok clean 2 
 put "$a" l 4096
 is "$(counter a cache 1 data) $(flags)" '16 1 2' 'and keeps'
 same 'the store had failed'
+# While it is clean: what can still be written of it says that it is not any more
+settle
+is "$(through) $(flags)" "$N clean 0 2" 'at rest'
+printf '%s\n' "0 2048 linear $store 0" '2048 30720 error' | dmsetup load "${VD}s"
+dmsetup suspend "${VD}s" && dmsetup resume "${VD}s"
+is "$(letter "$a" 0) $(counter a cache 1 store)" 'l failed' 'it cannot be read'
+run_ok 'writes go on' put "$a" n 4096 seek=1
+is "$(letter "$a" 8)$(letter "$base" 8) $(counter a cache 1 through) $(flags)" 'nn dirty 1 2' 'and it says so'
+# Once it is known to be dirty, it may be gone altogether: what is reloaded goes on without it
+reload s '0 32768 error'
+settle
+is "$(letter "$a" 8) $(counter a cache 1 store through)" 'n failed dirty' 'it is gone, and the disk resumes'
+run_ok 'nobody needs it' put "$a" o 4096 seek=2
+reload a "0 $N vdisk delay ( $C label:l ( block /dev/mapper/${VD}s ) ( block $base ) )"
+is "$(letter "$a" 16)$(letter "$base" 16) $(counter a cache 1 store)" 'oo failed' 'nor does another table'
+reload s "0 32768 linear $store 0"
+settle
+is "$(counter a cache 1 store through epoch data) $(letter "$a" 0)$(letter "$a" 8)$(letter "$a" 16)" 'ok clean 3 0 lno' 'it is mended, and begins anew'
+put "$a" l 4096
+same 'the store was gone'
 # Before it could be made dirty: a write would not be known to have been
 settle
 reload s "0 32768 flakey $store 0 0 3600 1 error_writes"
@@ -251,7 +271,7 @@ is $? 1 'nor is the disk resumed'
 reload s "0 32768 linear $store 0"
 run_ok 'before it is mended' dmsetup resume "${VD}a"
 put "$a" m 4096
-is "$(letter "$a" 0)$(letter "$base" 0) $(counter a cache 1 store epoch)" 'mm ok 3' 'then it is written'
+is "$(letter "$a" 0)$(letter "$base" 0) $(counter a cache 1 store epoch)" 'mm ok 4' 'then it is written'
 gone a s
 
 # Power is lost. Base and store lie on one disk, whose writes are logged; it is what they were at some point of that.

@@ -279,7 +279,7 @@ int vdisk_meta_empty(struct vdisk_meta *m)
 
 /**
  * vdisk_meta_dirty - base and store may differ from now on, or do not any more
- * @m: the metadata
+ * @m: the metadata; if this fails, its superblock does not say that they may
  * @dirty: whether they may
  *
  * Context: Process context, may sleep; no commit is under way.
@@ -288,11 +288,16 @@ int vdisk_meta_empty(struct vdisk_meta *m)
 blk_status_t vdisk_meta_dirty(struct vdisk_meta *m, bool dirty)
 {
 	struct vdisk_store_sb new = *m->sb;
+	blk_status_t status;
 
 	new.flags &= cpu_to_le32(~VDISK_STORE_DIRTY);
 	if (dirty)
 		new.flags |= cpu_to_le32(VDISK_STORE_DIRTY);
-	return vdisk_meta_write_sb(m, &new);
+	status = vdisk_meta_write_sb(m, &new);
+	/* What was not written may be on the store nevertheless: it may be clean. */
+	if (status)
+		m->sb->flags &= cpu_to_le32(~VDISK_STORE_DIRTY);
+	return status;
 }
 
 /**

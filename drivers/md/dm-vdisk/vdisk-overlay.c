@@ -73,9 +73,6 @@ enum { OVERLAY_STORE, OVERLAY_BASE };
 /* and there are no more than so many, of 1 KiB each, dirty or being written to. */
 #define VDISK_BUSY_LEAVES	32768
 
-/* When memory lacked for a commit, it is tried again so much later. */
-#define VDISK_COMMIT_AGAIN	(HZ / 10)
-
 /* Sectors of a fill, and of what is read ahead, unless the line says more. */
 #define VDISK_FILL_DEFAULT	128
 #define VDISK_AHEAD_DEFAULT	2048
@@ -757,6 +754,73 @@ static int vdisk_overlay_begin_anew(struct vdisk_overlay *o)
 	return 0;
 }
 
+/*
+ * Of an overlay: nothing can be made durable. Of a cache: its base serves alone,
+ * until the next resume.
+ */
+static void vdisk_overlay_fail(struct vdisk_overlay *o, blk_status_t status)
+{
+	struct dm_table *table = o->n->stack->ti->table;
+	bool failed;
+
+	spin_lock_irq(&o->lock);
+	failed = o->layer->failed;
+	WRITE_ONCE(o->layer->failed, true);
+	spin_unlock_irq(&o->lock);
+	/* Nothing that is filled from now on would be kept. */
+	if (o->hydrate && o->layer->hydrate == VDISK_HYDRATE_ON) {
+		vdisk_hydrate_stop(o->hydrate);
+		WRITE_ONCE(o->layer->hydrate, VDISK_HYDRATE_FAILED);
+	}
+	if (failed)
+		return;
+	DMERR("%s: store: %s (%pe): %s until the next resume",
+	      dm_table_device_name(table), o->cache ? "failed" : "commit failed",
+	      ERR_PTR(blk_status_to_errno(status)),
+	      o->cache ? "all is read from the base" : "no more writes");
+	dm_table_event(table);
+}
+
+/* A lack of memory, or a suspend, is not the store's fault. */
+static bool vdisk_store_is_blamed(blk_status_t status)
+{
+	return status != BLK_STS_RESOURCE && status != BLK_STS_AGAIN &&
+	       status != BLK_STS_DM_REQUEUE;
+}
+
+static bool vdisk_overlay_is_dirty(const struct vdisk_overlay *o)
+{
+	return le32_to_cpu(o->layer->sb.flags) & VDISK_STORE_DIRTY;
+}
+
+/* What has to be written to the store before it is used. */
+static int vdisk_overlay_prepare(struct vdisk_overlay *o)
+{
+	const struct vdisk_layer *layer = o->layer;
+	int r = 0;
+
+	if (o->through &&
+	    (layer->failed || (!layer->known && vdisk_overlay_is_dirty(o))))
+		r = vdisk_overlay_begin_anew(o);
+	if (r || vdisk_overlay_is_fixed(o))
+		return r;
+	if (vdisk_overlay_detaches(o))
+		r = vdisk_meta_detach(o->meta);
+	if (!r && le64_to_cpu(layer->sb.len) < o->n->len)
+		r = vdisk_meta_grow(o->meta, o->n->len);
+	return r;
+}
+
+/*
+ * The base has all. But what was in use goes on, what begins is refused; and with
+ * write_through the store has to say already that it is not to be believed.
+ */
+static bool vdisk_cache_needs_no_store(const struct vdisk_overlay *o)
+{
+	return o->cache && o->layer->known &&
+	       (!o->through || vdisk_overlay_is_dirty(o));
+}
+
 /* The first that goes live reads what the store has; the next ones know. */
 static int vdisk_overlay_open(struct vdisk_node *n)
 {
@@ -772,23 +836,18 @@ static int vdisk_overlay_open(struct vdisk_node *n)
 	r = vdisk_overlay_check_store(n);
 	if (r)
 		return r;
-	if (!layer->known && le32_to_cpu(layer->sb.flags) & VDISK_STORE_DIRTY) {
-		r = vdisk_overlay_begin_anew(o);
-		if (r)
-			return r;
+	r = vdisk_overlay_prepare(o);
+	if (r && !vdisk_cache_needs_no_store(o))
+		return r;
+	if (r) {
+		DMERR("%s: %s", dm_table_device_name(n->stack->ti->table),
+		      n->stack->error);
+		vdisk_overlay_fail(o, errno_to_blk_status(r));
+	} else {
+		WRITE_ONCE(layer->failed, false);
 	}
-	if (!vdisk_overlay_is_fixed(o) && vdisk_overlay_detaches(o)) {
-		r = vdisk_meta_detach(o->meta);
-		if (r)
-			return r;
-	}
-	if (vdisk_overlay_is_fixed(o)) {
+	if (vdisk_overlay_is_fixed(o))
 		o->end = le64_to_cpu(layer->sb.len);
-	} else if (le64_to_cpu(layer->sb.len) < n->len) {
-		r = vdisk_meta_grow(o->meta, n->len);
-		if (r)
-			return r;
-	}
 	layer->known = true;
 	if (le32_to_cpu(layer->sb.flags) & VDISK_STORE_FULL)
 		layer->hydrate = VDISK_HYDRATE_DONE;
@@ -808,8 +867,6 @@ static int vdisk_overlay_preresume(struct vdisk_node *n)
 		r = vdisk_overlay_claim(n);
 		if (!r)
 			r = vdisk_overlay_open(n);
-		if (!r && o->through && o->layer->failed)
-			r = vdisk_overlay_begin_anew(o);
 		if (r)
 			DMERR("%s: %s", dm_table_device_name(n->stack->ti->table),
 			      n->stack->error);
@@ -818,16 +875,16 @@ static int vdisk_overlay_preresume(struct vdisk_node *n)
 			vdisk_overlay_unclaim(o);
 			return r;
 		}
-	} else if (o->through && o->layer->failed) {
-		vdisk_overlay_begin_anew(o);
+	} else {
+		if (o->through && o->layer->failed)
+			vdisk_overlay_begin_anew(o);
+		WRITE_ONCE(o->layer->failed, false);
 	}
 	/* Nobody else knows of what is in memory only. */
-	if (o->through && (!o->meta || le32_to_cpu(o->layer->sb.flags) &
-				       VDISK_STORE_DIRTY))
+	if (o->through && (!o->meta || vdisk_overlay_is_dirty(o)))
 		vdisk_through_open(o->through);
 	else if (o->through)
 		vdisk_through_close(o->through, true);
-	WRITE_ONCE(o->layer->failed, false);
 	memcpy(o->layer->store, o->store, sizeof(o->layer->store));
 	o->layer->through = o->through;
 	o->layer->live = true;
@@ -971,29 +1028,6 @@ static blk_status_t vdisk_overlay_load(struct vdisk_overlay *o, u64 unit, u64 nr
 	}
 }
 
-static void vdisk_overlay_fail(struct vdisk_overlay *o, blk_status_t status)
-{
-	struct dm_table *table = o->n->stack->ti->table;
-	bool failed;
-
-	spin_lock_irq(&o->lock);
-	failed = o->layer->failed;
-	WRITE_ONCE(o->layer->failed, true);
-	spin_unlock_irq(&o->lock);
-	/* Nothing that is filled from now on would be kept. */
-	if (o->hydrate && o->layer->hydrate == VDISK_HYDRATE_ON) {
-		vdisk_hydrate_stop(o->hydrate);
-		WRITE_ONCE(o->layer->hydrate, VDISK_HYDRATE_FAILED);
-	}
-	if (failed)
-		return;
-	DMERR("%s: store: %s (%pe): %s until the next resume",
-	      dm_table_device_name(table), o->cache ? "failed" : "commit failed",
-	      ERR_PTR(blk_status_to_errno(status)),
-	      o->cache ? "all is read from the base" : "no more writes");
-	dm_table_event(table);
-}
-
 static void vdisk_overlay_load_io(struct vdisk_io *io)
 {
 	struct vdisk_node *n = io->at;
@@ -1002,11 +1036,13 @@ static void vdisk_overlay_load_io(struct vdisk_io *io)
 
 	status = vdisk_overlay_load(o, vdisk_overlay_unit(o, io),
 				    vdisk_overlay_units(o, io));
-	if (status && o->cache && status != BLK_STS_MEDIUM) {
+	/* Without memory to know what the store has, the base serves as well. */
+	if (status && o->cache && status != BLK_STS_MEDIUM &&
+	    status != BLK_STS_DM_REQUEUE) {
 		vdisk_overlay_fail(o, status);
 		status = BLK_STS_OK;
 	}
-	if (status && !o->cache)
+	if (status && (!o->cache || status == BLK_STS_DM_REQUEUE))
 		vdisk_end(io, n, status);
 	else
 		vdisk_again(io, n);
@@ -1138,8 +1174,8 @@ static void vdisk_overlay_retry(struct vdisk_overlay *o,
 }
 
 /*
- * A commit has ended: those who waited look again, but for what a noflush suspend
- * gives back: nothing would be less dirty before that ends.
+ * A commit has ended: those who waited look again; or they end, because nothing
+ * would be another: a noflush suspend gives them back, or writes may not begin.
  */
 static void vdisk_overlay_unthrottle(struct vdisk_overlay *o, blk_status_t status)
 {
@@ -1150,7 +1186,7 @@ static void vdisk_overlay_unthrottle(struct vdisk_overlay *o, blk_status_t statu
 	list_splice_init(&o->throttled, &throttled);
 	spin_unlock_irq(&o->lock);
 	list_for_each_entry_safe(st, next, &throttled, list) {
-		if (status == BLK_STS_DM_REQUEUE)
+		if (status)
 			vdisk_end(st->io, o->n, status);
 		else
 			vdisk_overlay_retry(o, st);
@@ -1167,6 +1203,8 @@ static void vdisk_overlay_take_fua(struct vdisk_overlay *o,
 {
 	if (!(io->bio->bi_opf & REQ_FUA))
 		return;
+	/* Data that is not durable yet is dirty: see vdisk_leaf_set(). */
+	smp_rmb();
 	if (o->meta && data &&
 	    !vdisk_presence_is_dirty(o->presence, st->unit, st->nr)) {
 		/* Clean, but just being written? It is set before that is cleared. */
@@ -1219,9 +1257,9 @@ static enum vdisk_map vdisk_overlay_write(struct vdisk_node *n,
 }
 
 /*
- * From now on it is under way, unless it has to wait, or fails. If the store has
- * failed, it goes to the base alone; but not before that is known to be dirty, for
- * somebody will believe it again.
+ * From now on it is under way, unless it has to wait: until the store is known to
+ * be dirty. It has to be so even if it has failed and the base is all that is
+ * written, for somebody will believe it again.
  */
 static bool vdisk_through_enter(struct vdisk_overlay *o,
 				struct vdisk_through_io *ts,
@@ -1232,10 +1270,7 @@ static bool vdisk_through_enter(struct vdisk_overlay *o,
 		return true;
 	if (bio_op(io->bio) == REQ_OP_WRITE && ts->st.nr)
 		vdisk_presence_release_fill(o->presence, unit, nr, false);
-	if (READ_ONCE(o->layer->failed))
-		vdisk_end(io, o->n, BLK_STS_IOERR);
-	else
-		vdisk_overlay_await(o, &ts->st, io);
+	vdisk_overlay_await(o, &ts->st, io);
 	return false;
 }
 
@@ -1254,19 +1289,20 @@ static enum vdisk_map vdisk_through_write(struct vdisk_node *n,
 	st->kept = false;
 	st->nr = 0;
 	if (READ_ONCE(o->layer->failed))
-		return vdisk_through_enter(o, ts, io, unit, nr) ? VDISK_DOWN :
-								  VDISK_TAKEN;
+		goto base;
 	if (vdisk_overlay_throttle(o, st, io))
 		return VDISK_TAKEN;
 	r = vdisk_presence_hold_fill(o->presence, unit, nr,
 				     nowait ? GFP_NOWAIT : GFP_NOIO);
+	if (r == -ENOMEM && !nowait) {
+		vdisk_overlay_fail(o, BLK_STS_RESOURCE);
+		goto base;
+	}
 	if (r) {
 		if (r == -EAGAIN)
 			vdisk_defer_to(io, o->wq, vdisk_overlay_load_io);
-		else if (nowait)
-			vdisk_defer(io, vdisk_overlay_write_later);
 		else
-			vdisk_end(io, n, BLK_STS_RESOURCE);
+			vdisk_defer(io, vdisk_overlay_write_later);
 		return VDISK_TAKEN;
 	}
 	st->unit = unit;
@@ -1276,6 +1312,9 @@ static enum vdisk_map vdisk_through_write(struct vdisk_node *n,
 	if (!vdisk_through_enter(o, ts, io, unit, nr) || vdisk_overlay_park(o, st))
 		return VDISK_TAKEN;
 	return VDISK_DOWN;
+
+base:
+	return vdisk_through_enter(o, ts, io, unit, nr) ? VDISK_DOWN : VDISK_TAKEN;
 }
 
 static void vdisk_overlay_write_later(struct vdisk_io *io)
@@ -1420,17 +1459,15 @@ static void vdisk_through_discard(struct vdisk_io *io)
 		return;
 	if (!off)
 		status = vdisk_overlay_clear(o, st->unit, st->nr);
-	/* A store that cannot be read any more is not used any more. */
-	if (status && status != BLK_STS_RESOURCE) {
-		vdisk_overlay_fail(o, status);
-		status = BLK_STS_OK;
-	}
-	if (!status) {
-		vdisk_go_to(io, n->children[OVERLAY_BASE], 0);
+	if (status == BLK_STS_DM_REQUEUE) {
+		vdisk_through_finish(o, ts, false);
+		vdisk_end(io, n, status);
 		return;
 	}
-	vdisk_through_finish(o, ts, false);
-	vdisk_end(io, n, status);
+	/* If it cannot be known what the store has, it is not used any more. */
+	if (status)
+		vdisk_overlay_fail(o, status);
+	vdisk_go_to(io, n->children[OVERLAY_BASE], 0);
 }
 
 static void vdisk_overlay_discard(struct vdisk_io *io)
@@ -1506,8 +1543,8 @@ static blk_status_t vdisk_overlay_record_full(struct vdisk_overlay *o)
 }
 
 /*
- * With write_through: make clean what is at rest, or dirty what is to be written.
- * While it is not known to be dirty on the store, no writes begin.
+ * With write_through: make clean what is at rest. While it is not known to be dirty
+ * on the store, no writes begin.
  */
 static blk_status_t vdisk_through_commit(struct vdisk_overlay *o)
 {
@@ -1528,12 +1565,21 @@ static blk_status_t vdisk_through_commit(struct vdisk_overlay *o)
 		return vdisk_meta_dirty(o->meta, false);
 	if (clean)
 		vdisk_through_open(o->through);
-	if (status || vdisk_through_is_open(o->through) ||
-	    list_empty_careful(&o->throttled))
-		return status;
+	return status;
+}
+
+/* Those who wait for that may begin as soon as the store says that it is dirty. */
+static blk_status_t vdisk_through_mark(struct vdisk_overlay *o)
+{
+	blk_status_t status;
+
+	if (vdisk_through_is_open(o->through) || list_empty_careful(&o->throttled))
+		return BLK_STS_OK;
 	status = vdisk_meta_dirty(o->meta, true);
 	if (!status)
 		vdisk_through_open(o->through);
+	else if (status != BLK_STS_DM_REQUEUE)
+		vdisk_overlay_fail(o, status);
 	return status;
 }
 
@@ -1543,7 +1589,7 @@ static void vdisk_overlay_commit_work(struct work_struct *work)
 	struct vdisk_overlay *o = container_of(to_delayed_work(work),
 					       struct vdisk_overlay, commit);
 	struct vdisk_overlay_io *st, *next;
-	blk_status_t status = BLK_STS_IOERR;
+	blk_status_t status = BLK_STS_IOERR, held = BLK_STS_OK;
 	bool proved = READ_ONCE(o->proved);
 	LIST_HEAD(flushes);
 
@@ -1561,13 +1607,17 @@ static void vdisk_overlay_commit_work(struct work_struct *work)
 		if (status && status != BLK_STS_DM_REQUEUE)
 			vdisk_overlay_fail(o, status);
 	}
+	if (status == BLK_STS_DM_REQUEUE)
+		held = status;
+	else if (o->through)
+		held = vdisk_through_mark(o);
 
 	spin_lock_irq(&o->lock);
 	WRITE_ONCE(o->committing, false);
 	spin_unlock_irq(&o->lock);
 	list_for_each_entry_safe(st, next, &flushes, list)
 		vdisk_end(st->io, o->n, status);
-	vdisk_overlay_unthrottle(o, status);
+	vdisk_overlay_unthrottle(o, held);
 	if (!status && o->through && vdisk_through_is_open(o->through))
 		queue_delayed_work(o->wq, &o->commit, VDISK_COMMIT_DELAY);
 	if (status || !o->punches)
@@ -1633,7 +1683,7 @@ static void vdisk_overlay_fill_failed(struct vdisk_node *n, blk_status_t status)
 {
 	struct vdisk_overlay *o = n->priv;
 
-	if (o->cache)
+	if (o->cache && vdisk_store_is_blamed(status))
 		vdisk_overlay_fail(o, status);
 }
 
@@ -1729,7 +1779,8 @@ static void vdisk_cache_read_base(struct vdisk_io *io)
 	struct vdisk_node *n = io->at;
 	struct vdisk_overlay_io *st = vdisk_state(n, io);
 
-	vdisk_overlay_fail(n->priv, st->status);
+	if (vdisk_store_is_blamed(st->status))
+		vdisk_overlay_fail(n->priv, st->status);
 	vdisk_go_to(io, n->children[OVERLAY_BASE], 0);
 }
 
@@ -1779,7 +1830,8 @@ static void vdisk_through_failed(struct vdisk_io *io)
 	struct vdisk_node *n = io->at;
 	struct vdisk_through_io *ts = vdisk_state(n, io);
 
-	vdisk_overlay_fail(n->priv, ts->st.status);
+	if (vdisk_store_is_blamed(ts->st.status))
+		vdisk_overlay_fail(n->priv, ts->st.status);
 	vdisk_through_finish(n->priv, ts, false);
 	vdisk_end(io, n, BLK_STS_OK);
 }
