@@ -212,6 +212,13 @@ for stack in "overlay volatile copy_on_read fill:24 ( delay write:200us ( ram ) 
 	gone a
 done
 
+# What the store has cannot be told, and its device calls that the medium's fault
+mkstore format "$store" --len 16384 --max-len 40000
+vr a 16384 "cache fill:64 ( concat ( block $store len:16 ) ( test mode:fail ( block $store start:16 len:32 ) ) ( block $store start:48 ) ) ( block $base )"
+run_ok 'presence cannot be read: the disk can' timeout 60 dd if="$a" of=/dev/null bs=4k count=1 iflag=direct status=none
+is "$(counter a cache 1 store)" failed 'from its base'
+gone a
+
 # Reload under load
 mkstore format "$store" --len 16384 --max-len 40000
 stack="overlay copy_on_read fill:24 label:o ( block $store ) ( delay read:100us ( block $base ) )"

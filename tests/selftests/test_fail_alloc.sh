@@ -121,7 +121,37 @@ want=$(full)
 gone p
 vd p 8192 "pr domain:$VD nexus:a ( block ${disks[0]} ) ( concat ( block ${disks[1]} len:128 ) )"
 is "$(full)" "$want" 'pr: the store has what the calls said'
-gone a c p r "$scratch"
+gone a c p r
+
+# A cache does without its store, and the disk does not notice; an overlay's write fails, and nothing is lost.
+dd if=/dev/zero of="${disks[1]}" bs=1M count=8 oflag=direct status=none
+for stack in 'volatile fill:8 ( ram )' "fill:8 ( block ${disks[1]} )"; do
+	for percent in 100 30; do
+		vdisk format "${disks[1]}" --len 8192 --write-through --force >/dev/null
+		vd w 8192 "cache write_through $stack ( block ${disks[0]} )"
+		inject $percent
+		verified "cache write_through $stack: $percent % of allocations fail" -n 300 -m 64 -f 2 -w 30 --verify \
+			--dump-model "$TMP/model" "/dev/mapper/${VD}w"
+		inject 0
+		((percent < 100)) || is "$(counter w cache 1 store)" failed 'the store is not used'
+		dmsetup suspend "${VD}w" && dmsetup resume "${VD}w"
+		is "$(counter w cache 1 store)" ok 'until the next resume'
+		verified 'nothing is lost' --check-file "$TMP/model" "/dev/mapper/${VD}w"
+		gone w
+	done
+done
+vdisk format "${disks[1]}" --len 8192 --force >/dev/null
+put "${disks[0]}" b 512
+vd o 8192 "overlay ( block ${disks[1]} ) ( block ${disks[0]} )"
+inject 100
+is "$(error put "/dev/mapper/${VD}o" w 512)" 'Cannot allocate memory' 'overlay: a write'
+is "$(error dd if="/dev/mapper/${VD}o" of=/dev/null bs=512 count=1 iflag=direct)" 'Cannot allocate memory' 'a read'
+inject 0
+is "$(letter "/dev/mapper/${VD}o" 0) $(counter o overlay 1 store)" 'b ok' 'nothing has changed'
+put "/dev/mapper/${VD}o" w 512 conv=fsync
+is "$(letter "/dev/mapper/${VD}o" 0)$(letter "${disks[0]}" 0)" wb 'with memory'
+gone o "$scratch"
+run_ok 'overlay: its store' vdisk check "${disks[1]}"
 run_ok 'nothing holds the module' rmmod dm_vdisk
 nothing_leaked
 done_testing

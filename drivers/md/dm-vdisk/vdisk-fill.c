@@ -782,6 +782,10 @@ static enum vdisk_fill_answer __vdisk_fill_read(struct vdisk_fills *f,
 	if (vdisk_fill_run(f, io->bio, &nr, &state) < nr ||
 	    state != VDISK_ABSENT || bio_end_sector(io->bio) > vdisk_fill_end(f))
 		return VDISK_FILL_NO;
+	/* It was data when it was routed, and not cut: it goes on to the store. */
+	if (vdisk_fill_cut(f, io->bio->bi_iter.bi_sector, bio_sectors(io->bio)) <
+	    bio_sectors(io->bio))
+		return VDISK_FILL_NO;
 	vdisk_may_wait(io);
 	wait->io = io;
 	spin_lock_irq(&f->lock);

@@ -77,6 +77,9 @@ enum { OVERLAY_STORE, OVERLAY_BASE };
 #define VDISK_FILL_DEFAULT	128
 #define VDISK_AHEAD_DEFAULT	2048
 
+/* Bytes of a unit, as the format has it: no more than a page */
+#define VDISK_UNIT_MAX		4096U
+
 /* The longest line of a store */
 #define VDISK_STORE_LINE	SZ_64K
 
@@ -143,7 +146,6 @@ struct vdisk_layer {
  * @waiting: writes that wait for one of them, vdisk_overlay_io.list
  * @flushes: ios that wait for a commit, vdisk_overlay_io.list
  * @throttled: writes and discards that wait for one, because too much is dirty
- * @committing: what is not dirty may still not be durable
  * @proved: nothing is absent; the next commit makes that known
  */
 struct vdisk_overlay {
@@ -172,7 +174,6 @@ struct vdisk_overlay {
 	struct list_head waiting;
 	struct list_head flushes;
 	struct list_head throttled;
-	bool committing;
 	bool proved;
 };
 
@@ -602,6 +603,10 @@ static int vdisk_overlay_give(struct vdisk_node *n)
 		return vdisk_fail(n, -EINVAL,
 				  "write_through: the base has %llu sectors, %llu are asked of it",
 				  base->ops->length(base), n->len);
+	if (n->lim.logical_block_size > VDISK_UNIT_MAX)
+		return vdisk_fail(n, -EINVAL,
+				  "blocks of %u bytes: at most %u", n->lim.logical_block_size,
+				  VDISK_UNIT_MAX);
 	if (n->val[OVERLAY_FILL].num & (block - 1))
 		return vdisk_fail(n, -EINVAL,
 				  "fill: not a multiple of the block size, %u sectors",
@@ -1022,9 +1027,10 @@ static blk_status_t vdisk_overlay_load(struct vdisk_overlay *o, u64 unit, u64 nr
 		case VDISK_LOOK_MISSING:
 			break;
 		}
+		/* Of a device it says something else than of a leaf. */
 		status = vdisk_meta_load(o->meta, index);
 		if (status)
-			return status;
+			return status == BLK_STS_MEDIUM ? BLK_STS_IOERR : status;
 	}
 }
 
@@ -1206,12 +1212,8 @@ static void vdisk_overlay_take_fua(struct vdisk_overlay *o,
 	/* Data that is not durable yet is dirty: see vdisk_leaf_set(). */
 	smp_rmb();
 	if (o->meta && data &&
-	    !vdisk_presence_is_dirty(o->presence, st->unit, st->nr)) {
-		/* Clean, but just being written? It is set before that is cleared. */
-		smp_rmb();
-		if (!READ_ONCE(o->committing))
-			return;
-	}
+	    !vdisk_presence_is_dirty(o->presence, st->unit, st->nr))
+		return;
 	io->bio->bi_opf &= ~REQ_FUA;
 	st->fua = o->meta;
 }
@@ -1245,6 +1247,9 @@ static enum vdisk_map vdisk_overlay_write(struct vdisk_node *n,
 	r = vdisk_presence_hold(o->presence, st->unit, st->nr,
 				nowait ? GFP_NOWAIT : GFP_NOIO);
 	if (r) {
+		/* It comes to map() again. */
+		if (r == -EAGAIN && st->fua)
+			io->bio->bi_opf |= REQ_FUA;
 		if (r == -EAGAIN)
 			vdisk_defer_to(io, o->wq, vdisk_overlay_load_io);
 		else if (nowait)
@@ -1595,7 +1600,6 @@ static void vdisk_overlay_commit_work(struct work_struct *work)
 
 	spin_lock_irq(&o->lock);
 	list_splice_init(&o->flushes, &flushes);
-	WRITE_ONCE(o->committing, true);
 	spin_unlock_irq(&o->lock);
 
 	if (!READ_ONCE(o->layer->failed)) {
@@ -1612,9 +1616,6 @@ static void vdisk_overlay_commit_work(struct work_struct *work)
 	else if (o->through)
 		held = vdisk_through_mark(o);
 
-	spin_lock_irq(&o->lock);
-	WRITE_ONCE(o->committing, false);
-	spin_unlock_irq(&o->lock);
 	list_for_each_entry_safe(st, next, &flushes, list)
 		vdisk_end(st->io, o->n, status);
 	vdisk_overlay_unthrottle(o, held);
@@ -1779,7 +1780,9 @@ static void vdisk_cache_read_base(struct vdisk_io *io)
 	struct vdisk_node *n = io->at;
 	struct vdisk_overlay_io *st = vdisk_state(n, io);
 
-	if (vdisk_store_is_blamed(st->status))
+	/* Of read-ahead, nobody has tried hard. */
+	if (vdisk_store_is_blamed(st->status) &&
+	    !(io->bio->bi_opf & (REQ_RAHEAD | REQ_FAILFAST_MASK)))
 		vdisk_overlay_fail(n->priv, st->status);
 	vdisk_go_to(io, n->children[OVERLAY_BASE], 0);
 }

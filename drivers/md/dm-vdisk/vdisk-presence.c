@@ -640,26 +640,31 @@ enum vdisk_presence_look vdisk_presence_look(struct vdisk_presence *p, u64 unit,
 }
 
 /**
- * vdisk_presence_is_dirty - is a state not on the store yet?
+ * vdisk_presence_is_dirty - may a state not be on the store yet?
  * @p: the presence
  * @unit: the first
  * @nr: how many
  *
  * Context: Any context.
- * Return: true if some leaf of theirs is dirty.
+ * Return: true if some leaf of theirs is dirty, or on its way.
  */
 bool vdisk_presence_is_dirty(struct vdisk_presence *p, u64 unit, u64 nr)
 {
+	unsigned long flags;
+	bool dirty = false;
 	u64 done = 0;
 
-	while (done < nr) {
+	/* One mark takes the place of the other, and back if the commit fails. */
+	xa_lock_irqsave(&p->leaves, flags);
+	while (done < nr && !dirty) {
 		struct vdisk_part part = vdisk_part(unit + done, nr - done);
 
-		if (xa_get_mark(&p->leaves, part.index, VDISK_LEAF_DIRTY))
-			return true;
+		dirty = xa_get_mark(&p->leaves, part.index, VDISK_LEAF_DIRTY) ||
+			xa_get_mark(&p->leaves, part.index, VDISK_LEAF_BUSY);
 		done += part.nr;
 	}
-	return false;
+	xa_unlock_irqrestore(&p->leaves, flags);
+	return dirty;
 }
 
 static struct vdisk_leaf *vdisk_leaf_from_disk(const __le64 *bits)
