@@ -786,11 +786,11 @@ static void vdisk_overlay_fail(struct vdisk_overlay *o, blk_status_t status)
 	dm_table_event(table);
 }
 
-/* A lack of memory, or a suspend, is not the store's fault. */
+/* A lack of memory, a suspend, or a preempt and abort, is not the store's fault. */
 static bool vdisk_store_is_blamed(blk_status_t status)
 {
 	return status != BLK_STS_RESOURCE && status != BLK_STS_AGAIN &&
-	       status != BLK_STS_DM_REQUEUE;
+	       status != BLK_STS_DM_REQUEUE && status != BLK_STS_RESV_CONFLICT;
 }
 
 static bool vdisk_overlay_is_dirty(const struct vdisk_overlay *o)
@@ -1793,7 +1793,7 @@ static bool vdisk_cache_keep(struct vdisk_node *n, struct vdisk_io *io,
 	struct vdisk_overlay_io *st = vdisk_state(n, io);
 
 	if (!st->kept || !status || status == BLK_STS_AGAIN ||
-	    status == BLK_STS_DM_REQUEUE)
+	    status == BLK_STS_DM_REQUEUE || status == BLK_STS_RESV_CONFLICT)
 		return false;
 	st->kept = false;
 	st->status = status;
