@@ -58,6 +58,16 @@ static int test_unit_ready(int fd)
 	return ioctl(fd, SG_IO, &hdr);
 }
 
+/* A wrong OLD, for as long as that is what the device says. */
+static int register_often(int fd, unsigned long long old, unsigned long long new, unsigned long long times)
+{
+	int r = 1;
+
+	while (times-- && r > 0)
+		r = ioctl(fd, IOC_PR_REGISTER, &(struct pr_registration){ .old_key = old, .new_key = new });
+	return r;
+}
+
 int main(int argc, char **argv)
 {
 	unsigned long long n[3] = {};
@@ -68,8 +78,8 @@ int main(int argc, char **argv)
 		n[i - 3] = strtoull(argv[i], NULL, 0);
 	fd = argc > 2 ? open(argv[1], O_RDWR) : -1;
 	if (fd < 0) {
-		fprintf(stderr, "Usage: prioctl DEVICE sgio | register OLD NEW | register-ignore NEW | reserve KEY TYPE | release KEY TYPE |\n"
-			"  preempt OLD NEW TYPE | preempt-abort OLD NEW TYPE | clear KEY |\n"
+		fprintf(stderr, "Usage: prioctl DEVICE sgio | register OLD NEW | register-ignore NEW | register-often OLD NEW TIMES |\n"
+			"  reserve KEY TYPE | release KEY TYPE | preempt OLD NEW TYPE | preempt-abort OLD NEW TYPE | clear KEY |\n"
 			"  read-keys ROOM | read-reservation\n");
 		return 2;
 	}
@@ -79,6 +89,8 @@ int main(int argc, char **argv)
 		r = ioctl(fd, IOC_PR_REGISTER, &(struct pr_registration){ .old_key = n[0], .new_key = n[1] });
 	else if (!strcmp(what, "register-ignore"))
 		r = ioctl(fd, IOC_PR_REGISTER, &(struct pr_registration){ .new_key = n[0], .flags = PR_FL_IGNORE_KEY });
+	else if (!strcmp(what, "register-often"))
+		r = register_often(fd, n[0], n[1], n[2]);
 	else if (!strcmp(what, "read-keys"))
 		r = read_keys(fd, n[0] < 64 ? n[0] : 64);
 	else if (!strcmp(what, "read-reservation"))

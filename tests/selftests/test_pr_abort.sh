@@ -60,7 +60,21 @@ wait "$pid" 2>/dev/null
 ok "$((! $?))" 'the wait can be killed'
 run_ok 'before the write has ended' kill -0 "$writer"
 is "$(message c pr read-keys)" 'generation=10 key=0xa key=0xc' 'it has taken effect all the same'
+pr b register 0 0xb >"$TMP/out"
+dmsetup message "${VD}a" 0 pr preempt-abort 0xa 0xb write-exclusive 2>/dev/null &
+pid=$!
+sleep 0.3
+kill -KILL "$pid"
+wait "$pid" 2>/dev/null
+ok "$((! $?))" 'the next one waits too, and can be killed'
+is "$(message c pr read-keys)" 'generation=11 key=0xa key=0xb key=0xc' 'before it has taken effect'
+run_ok 'with the write still on its way' kill -0 "$writer"
+dmsetup message "${VD}a" 0 pr preempt-abort 0xa 0xb write-exclusive &
+pid=$!
 is "$(ends)" ok 'the write ends'
+wait "$pid"
+is $? 0 'and only then the one after'
+is "$(message c pr read-keys)" 'generation=12 key=0xa key=0xc' 'which has taken effect'
 run_ok 'nobody on the way, nobody waits' message a pr preempt-abort 0xa 0xc write-exclusive
 
 # Held back by a node

@@ -75,6 +75,14 @@ is "$(pr a register 0x99 0x11)" 'status 24' 'register with a wrong key, for the 
 is "$(pr a reserve 0x11 1)" ok 'dm core did not unregister it'
 is "$(pr a register 0x11 0; message a read-keys)" $'ok\ngeneration=3 key=0xffffffffffffffff' 'to unregister works as before'
 is "$(pr a register 0x99 0x11; pr a register 0 0x11; pr a register 0x11 0)" $'status 24\nok\nok' 'also behind a call that failed'
+pr a register 0 0x11 >"$TMP/out"
+for i in 1 2 3; do
+	pr a register-often "0x9$i" 0x11 3000 >"$TMP/often$i" &
+done
+wait
+is "$(cat "$TMP"/often*) $(message a read-keys)" $'status 24\nstatus 24\nstatus 24 generation=6 key=0x11 key=0xffffffffffffffff' \
+	'nor for calls that fail all at once'
+pr a register 0x11 0 >"$TMP/out"
 is "$(pr a preempt 0 0 1) $(pr a clear 0) $(pr a release 0 1) $(pr a reserve 0 1)" 'status 24 status 24 status 24 status 24' 'key 0 is no key'
 is "$(pr a sgio)" ENOTTY 'SG_IO'
 is "$(pr a register-ignore 0x11; pr a reserve 0x11 1)" $'ok\nok' 'again'
@@ -129,16 +137,16 @@ is "$(dmsetup info -c --noheadings -o events "${VD}b")" $((events + 1)) 'b gets 
 pr b register 0 0xb >/dev/null
 events=$(dmsetup info -c --noheadings -o events "${VD}a")
 reload a "0 $n vdisk pr domain:d nexus:a ( test ( block $d ) )"
-is "$(message a read-full-status)" 'generation=11 type=write-exclusive nexus=a key=0x11 holder=1 live=1 nexus=b key=0xb holder=0 live=1' \
+is "$(message a read-full-status)" 'generation=13 type=write-exclusive nexus=a key=0x11 holder=1 live=1 nexus=b key=0xb holder=0 live=1' \
 	'a reload keeps all'
 is "$(prcheck 1 h "/dev/mapper/${VD}a" r "/dev/mapper/${VD}b")" ok 'and what is allowed'
 dmsetup suspend "${VD}a"
 is "$(pr a reserve 0x11 1) $(pr a clear 0x11) $(pr a register 0x11 0)" 'EAGAIN EAGAIN EAGAIN' 'suspended: EAGAIN'
 says a 'suspended' 'pr: clear: the device is suspended' clear 0x11
-is "$(message a read-keys)" 'generation=11 key=0x11 key=0xb' 'suspended: reading is fine'
+is "$(message a read-keys)" 'generation=13 key=0x11 key=0xb' 'suspended: reading is fine'
 dmsetup resume "${VD}a"
 reload a "0 $n vdisk pr domain:d nexus:c ( block $d )"
-is "$(message b read-full-status)" 'generation=11 type=write-exclusive nexus=a key=0x11 holder=1 live=0 nexus=b key=0xb holder=0 live=1' \
+is "$(message b read-full-status)" 'generation=13 type=write-exclusive nexus=a key=0x11 holder=1 live=0 nexus=b key=0xb holder=0 live=1' \
 	'a reload to another nexus leaves the old one without a device'
 is "$(prcheck 1 s "/dev/mapper/${VD}a" r "/dev/mapper/${VD}b")" ok 'the new one is a stranger'
 reload a "0 $n vdisk pr domain:e nexus:a ( block $d )"
@@ -147,7 +155,7 @@ vd c "$n" "pr domain:d nexus:a ( block $d )"
 is "$(prcheck 1 h "/dev/mapper/${VD}c")" ok 'another device becomes the nexus that nobody is'
 gone c
 is "$(pr b preempt 0xb 0x11 5)" ok 'preempt a nexus without a device'
-is "$(message b read-full-status)" 'generation=12 type=write-exclusive-all-regs nexus=b key=0xb holder=1 live=1' 'it is gone'
+is "$(message b read-full-status)" 'generation=14 type=write-exclusive-all-regs nexus=b key=0xb holder=1 live=1' 'it is gone'
 gone a b
 
 # In any order, under load

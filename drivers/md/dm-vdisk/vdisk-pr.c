@@ -28,6 +28,15 @@
 
 #define DM_MSG_PREFIX "vdisk pr"
 
+/* Callers of one nexus that may fail at once; of more, one loses its undo. */
+#define VDISK_PR_UNDOS	8
+
+/* A call to register a key that failed; see vdisk_pr_undoes(). */
+struct vdisk_pr_undo {
+	const struct task_struct *task;
+	u64 key;
+};
+
 /**
  * struct vdisk_pr_count - a nexus' counters, per CPU
  * @ios: bios below, by epoch; only the sums over all CPUs mean something
@@ -51,8 +60,8 @@ struct vdisk_pr_count {
  * @preempted: times that it lost its registration to another
  * @released: times that a reservation went which it lived with
  * @untold: a dm event is due when a table goes live
- * @failed_by: who called to register last, if that failed; see vdisk_pr_undoes()
- * @failed_key: and for which key
+ * @undo: calls that dm core is about to undo, at most one for each task
+ * @next_undo: the one to give up if there is no room
  *
  * Lives while it is registered or a table is it.
  */
@@ -68,8 +77,8 @@ struct vdisk_pr_nexus {
 	u64 preempted;
 	u64 released;
 	bool untold;
-	const struct task_struct *failed_by;
-	u64 failed_key;
+	struct vdisk_pr_undo undo[VDISK_PR_UNDOS];
+	unsigned int next_undo;
 };
 
 /**
@@ -318,13 +327,17 @@ static int vdisk_pr_commit(struct vdisk_node *n, struct vdisk_pr_domain *d)
 	return r;
 }
 
-static bool vdisk_pr_busy(struct vdisk_pr_nexus *nx, unsigned int epoch)
+/* Is a bio below that was let in before the epoch turned over? */
+static bool vdisk_pr_busy(struct vdisk_pr_nexus *nx)
 {
+	unsigned int old = !(READ_ONCE(nx->gate.word) & VDISK_GATE_EPOCH);
 	unsigned long sum = 0;
 	int cpu;
 
+	if (!nx->count)
+		return false;
 	for_each_possible_cpu(cpu)
-		sum += READ_ONCE(per_cpu_ptr(nx->count, cpu)->ios[epoch]);
+		sum += READ_ONCE(per_cpu_ptr(nx->count, cpu)->ios[old]);
 	return sum;
 }
 
@@ -360,28 +373,54 @@ static void vdisk_pr_abort(struct vdisk_pr_domain *d, unsigned int victim)
 }
 
 /*
- * Wait until no bio is below that was let in before the epochs turned over. The
- * grace period is for bios that were let in and not yet counted; after it these
- * counts only fall, so a sum of 0 is no accident of adding up.
+ * Wait until no bio is below that was let in before the epochs of these, which
+ * are pinned, turned over. The grace period is for bios that were let in and not
+ * yet counted; after it these counts only fall, so a sum of 0 is no accident of
+ * adding up. They are not pinned any more then.
  */
-static int vdisk_pr_drain(struct vdisk_pr_domain *d, const unsigned long *victims)
+static int vdisk_pr_drain(struct vdisk_pr_domain *d, const unsigned long *pinned)
 {
-	unsigned int i;
+	unsigned int noio, i;
+	int r = 0;
 
+	lockdep_assert_held(&d->drain_lock);
+	if (bitmap_empty(pinned, VDISK_PR_MAX))
+		return 0;
 	synchronize_rcu();
-	for_each_set_bit(i, victims, VDISK_PR_MAX) {
+	for_each_set_bit(i, pinned, VDISK_PR_MAX) {
 		struct vdisk_pr_nexus *nx = d->nexus[i];
-		unsigned int old = !(READ_ONCE(nx->gate.word) & VDISK_GATE_EPOCH);
 
-		while (nx->count && vdisk_pr_busy(nx, old)) {
-			if (fatal_signal_pending(current))
-				return -EINTR;
+		while (!r && vdisk_pr_busy(nx)) {
 			/* Again and again: it may be held a second time. */
 			vdisk_pr_abort(d, i);
 			schedule_timeout_killable(1);
+			if (fatal_signal_pending(current))
+				r = -EINTR;
 		}
 	}
-	return 0;
+	noio = vdisk_pr_lock(d);
+	for_each_set_bit(i, pinned, VDISK_PR_MAX)
+		d->nexus[i]->pins--;
+	vdisk_pr_sweep(d);
+	vdisk_pr_unlock(d, noio);
+	return r;
+}
+
+/* A drain that was killed has left an epoch which nobody may turn over to. */
+static int vdisk_pr_drain_rest(struct vdisk_pr_domain *d)
+{
+	DECLARE_BITMAP(busy, VDISK_PR_MAX) = {};
+	unsigned int noio, i;
+
+	noio = vdisk_pr_lock(d);
+	for (i = 0; i < VDISK_PR_MAX; i++) {
+		if (!d->nexus[i] || !vdisk_pr_busy(d->nexus[i]))
+			continue;
+		__set_bit(i, busy);
+		d->nexus[i]->pins++;
+	}
+	vdisk_pr_unlock(d, noio);
+	return vdisk_pr_drain(d, busy);
 }
 
 /* Do a command; @victims is set to who was preempted, and pinned if not NULL. */
@@ -430,29 +469,26 @@ static int vdisk_pr_do(struct vdisk_node *n, struct vdisk_pr_call *call)
 	return r;
 }
 
-/* The victims' access is gone even if the wait for their bios is interrupted. */
+/* Who is killed while it waits finds it done or not, as by any other call. */
 static int vdisk_pr_preempt_abort(struct vdisk_node *n,
 				  struct vdisk_pr_call *call)
 {
 	struct vdisk_pr_nexus *nx = n->priv;
 	DECLARE_BITMAP(victims, VDISK_PR_MAX);
 	struct vdisk_pr_domain *d = nx->domain;
-	unsigned int noio, i;
+	unsigned int noio;
 	int r;
 
 	r = mutex_lock_killable(&d->drain_lock);
 	if (r)
 		return r;
-	noio = vdisk_pr_lock(d);
-	r = __vdisk_pr_do(n, call, victims);
-	vdisk_pr_unlock(d, noio);
+	r = vdisk_pr_drain_rest(d);
 	if (!r) {
-		r = vdisk_pr_drain(d, victims);
 		noio = vdisk_pr_lock(d);
-		for_each_set_bit(i, victims, VDISK_PR_MAX)
-			d->nexus[i]->pins--;
-		vdisk_pr_sweep(d);
+		r = __vdisk_pr_do(n, call, victims);
 		vdisk_pr_unlock(d, noio);
+		if (!r)
+			r = vdisk_pr_drain(d, victims);
 	}
 	mutex_unlock(&d->drain_lock);
 	return r;
@@ -476,12 +512,32 @@ static struct vdisk_node *vdisk_pr_of(struct block_device *face)
 static bool vdisk_pr_undoes(struct vdisk_pr_nexus *nx,
 			    const struct vdisk_pr_call *call)
 {
-	bool undoes = nx->failed_by == current &&
-		      call->action == VDISK_PR_REGISTER && !call->new_key &&
-		      call->key == nx->failed_key;
+	unsigned int i;
 
-	nx->failed_by = NULL;
-	return undoes;
+	lockdep_assert_held(&nx->domain->lock);
+	for (i = 0; i < VDISK_PR_UNDOS; i++) {
+		if (nx->undo[i].task != current)
+			continue;
+		nx->undo[i].task = NULL;
+		return call->action == VDISK_PR_REGISTER && !call->new_key &&
+		       call->key == nx->undo[i].key;
+	}
+	return false;
+}
+
+static void vdisk_pr_failed(struct vdisk_pr_nexus *nx, u64 key)
+{
+	struct vdisk_pr_undo *undo = NULL;
+	unsigned int i;
+
+	lockdep_assert_held(&nx->domain->lock);
+	for (i = 0; i < VDISK_PR_UNDOS && !undo; i++)
+		if (!nx->undo[i].task)
+			undo = &nx->undo[i];
+	if (!undo)
+		undo = &nx->undo[nx->next_undo++ % VDISK_PR_UNDOS];
+	undo->task = current;
+	undo->key = key;
 }
 
 static int vdisk_pr_op_register(struct block_device *face, u64 old_key,
@@ -503,10 +559,9 @@ static int vdisk_pr_op_register(struct block_device *face, u64 old_key,
 	noio = vdisk_pr_lock(nx->domain);
 	if (!vdisk_pr_undoes(nx, &call)) {
 		r = __vdisk_pr_do(n, &call, NULL);
-		if (r && new_key) {
-			nx->failed_by = current;
-			nx->failed_key = new_key;
-		}
+		/* Of a suspended device dm core undoes nothing. */
+		if (r && r != -EAGAIN && new_key)
+			vdisk_pr_failed(nx, new_key);
 	}
 	vdisk_pr_unlock(nx->domain, noio);
 	return r;
@@ -691,8 +746,14 @@ static int vdisk_pr_command(struct vdisk_node *n,
 			return r;
 	}
 
-	r = verb->abort ? vdisk_pr_preempt_abort(n, &call) :
-			  vdisk_pr_do(n, &call);
+	if (verb->abort) {
+		/* It waits, perhaps for what another message is to release. */
+		mutex_unlock(&n->stack->message_lock);
+		r = vdisk_pr_preempt_abort(n, &call);
+		mutex_lock(&n->stack->message_lock);
+	} else {
+		r = vdisk_pr_do(n, &call);
+	}
 	switch (r) {
 	case 0:
 		return 0;
@@ -704,7 +765,7 @@ static int vdisk_pr_command(struct vdisk_node *n,
 				  verb->name);
 	case -EINTR:
 		return vdisk_fail(n, r,
-				  "%s: done, but not waited for I/O of who was preempted",
+				  "%s: killed; read-keys says whether it took effect, I/O of who was preempted may still be on its way",
 				  verb->name);
 	case -EINVAL:
 		return vdisk_fail(n, r,
@@ -1151,7 +1212,7 @@ static void vdisk_pr_postsuspend(struct vdisk_node *n)
 	unsigned int noio = vdisk_pr_lock(nx->domain);
 
 	nx->live = NULL;
-	nx->failed_by = NULL;
+	memset(nx->undo, 0, sizeof(nx->undo));
 	vdisk_pr_unlock(nx->domain, noio);
 }
 

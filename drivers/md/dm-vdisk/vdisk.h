@@ -100,7 +100,8 @@ struct vdisk_run {
  * @size: current size in sectors of what a leaf lies on, for the size watch.
  * @status: add " key=value" pairs to the INFO line with vdisk_emit().
  * @message: a verb and its words; adds its answer with vdisk_emit().
- *	Must not wait. Returns 0, 1 if it answered, or -errno after vdisk_fail().
+ *	Must not wait under message_lock. Returns 0, 1 if it answered, or -errno
+ *	after vdisk_fail().
  * @io_size: bytes of per-bio state, vdisk_state(); ctr may raise @n->io_size
  * @interleaves: neighbouring sectors lie in different children
  * @splits: a single-child node whose route() may cut data. It must not cut a
