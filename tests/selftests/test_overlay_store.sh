@@ -39,6 +39,30 @@ for stack in "overlay ( block $store ) ( block $base )" "overlay ( concat ( bloc
 	run_ok 'the store is clean' mkstore check "$store"
 done
 
+# What the store has may not be durable: a host went down before it flushed, and the device did not.
+null_disk 24 512 cache_size=1
+lazy=$DISK
+# flushes: how many the device had, field 16 of stat
+flushes() { awk '{ print $16 }' "/sys/block/${lazy##*/}/stat"; }
+format "$lazy" --len 16384
+before=$(flushes)
+vd a 16384 "overlay ( block $lazy ) ( block $base )"
+is "$(($(flushes) - before))" 1 'who opens a store flushes it'
+reload a "0 16384 vdisk overlay ( block $lazy ) ( block $base )" --noflush
+is "$(($(flushes) - before))" 1 'once'
+gone a
+before=$(flushes)
+vd a 16384 "overlay volatile ( ram ) ( overlay ( block $lazy ) ( block $base ) )"
+is "$(($(flushes) - before))" 0 'who only reads it does not'
+gone a
+if modprobe -q dm_flakey || [[ -e /sys/module/dm_flakey ]]; then
+	format "$lazy" --len 16384
+	dm flakey "0 $(sectors "$lazy") flakey $lazy 0 0 1000 1 error_writes"
+	run_fails 'a store that cannot be flushed' vd f 16384 "overlay ( block /dev/mapper/${VD}flakey ) ( block $base )"
+	is "$(dmesg | grep -c 'device-mapper: vdisk: .*overlay: store: the flush failed')" 1 'it says so'
+	gone flakey
+fi
+
 # 4096: blocks of the store, of the disk, of both
 for stack in "overlay ( block $large ) ( block $base )" "overlay unit:4096 ( block $store ) ( block $base len:13 )"; do
 	[[ $stack == *"$large"* ]] && place=$large || place=$store

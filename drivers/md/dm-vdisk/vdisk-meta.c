@@ -80,7 +80,14 @@ static blk_status_t vdisk_meta_flush_child(struct vdisk_meta *m,
 	return vdisk_batch_wait(&b);
 }
 
-static blk_status_t vdisk_meta_flush(struct vdisk_meta *m)
+/**
+ * vdisk_meta_flush - make durable what the store was given
+ * @m: of the store
+ *
+ * Context: Process context, may sleep.
+ * Return: the status of the flush.
+ */
+blk_status_t vdisk_meta_flush(struct vdisk_meta *m)
 {
 	return vdisk_meta_flush_child(m, m->n->children[0]);
 }

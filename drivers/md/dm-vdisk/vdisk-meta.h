@@ -46,6 +46,7 @@ int vdisk_meta_grow(struct vdisk_meta *m, sector_t len);
 int vdisk_meta_detach(struct vdisk_meta *m);
 int vdisk_meta_empty(struct vdisk_meta *m);
 blk_status_t vdisk_meta_dirty(struct vdisk_meta *m, bool dirty);
+blk_status_t vdisk_meta_flush(struct vdisk_meta *m);
 blk_status_t vdisk_meta_flush_base(struct vdisk_meta *m);
 blk_status_t vdisk_meta_full(struct vdisk_meta *m, sector_t base_len);
 blk_status_t vdisk_meta_load(struct vdisk_meta *m, unsigned long index);

@@ -129,6 +129,7 @@ struct vdisk_layer {
  * @hydrate: with @fills
  * @hole: a child that is not in the line and reads as zeroes
  * @missing: another one, for reads of a leaf that is not in memory
+ * @kept: of a cache, another one: its store, for reads that know the way back
  * @shift: a unit is 1 << @shift sectors
  * @punches: the store takes discards
  * @data: where the disk begins in the store
@@ -158,6 +159,7 @@ struct vdisk_overlay {
 	struct vdisk_hydrate *hydrate;
 	struct vdisk_node *hole;
 	struct vdisk_node *missing;
+	struct vdisk_node *kept;
 	unsigned int shift;
 	bool punches;
 	sector_t data;
@@ -249,6 +251,7 @@ static struct vdisk_node *vdisk_hole_create(struct vdisk_node *n,
 	if (!hole)
 		return NULL;
 	hole->ops = ops;
+	hole->route = ops->route;
 	hole->stack = n->stack;
 	hole->parent = n;
 	hole->count = alloc_percpu(struct vdisk_count);
@@ -283,6 +286,7 @@ static void vdisk_overlay_unclaim(struct vdisk_overlay *o)
 
 static void vdisk_overlay_commit_work(struct work_struct *work);
 static const struct vdisk_ops vdisk_missing_ops;
+static const struct vdisk_ops vdisk_kept_ops;
 
 static unsigned long vdisk_overlay_count(struct shrinker *shrinker,
 					 struct shrink_control *sc)
@@ -323,6 +327,7 @@ static void vdisk_overlay_free(struct vdisk_overlay *o)
 		destroy_workqueue(o->wq);
 	vdisk_hole_destroy(o->hole);
 	vdisk_hole_destroy(o->missing);
+	vdisk_hole_destroy(o->kept);
 	if (o->n->object)
 		vdisk_object_put(o->n->object);
 	kfree(o);
@@ -439,7 +444,9 @@ static int vdisk_overlay_ctr(struct vdisk_node *n)
 	INIT_LIST_HEAD(&o->claim);
 	o->hole = vdisk_hole_create(n, &vdisk_zero_ops);
 	o->missing = vdisk_hole_create(n, &vdisk_missing_ops);
-	if (!o->hole || !o->missing)
+	if (o->cache)
+		o->kept = vdisk_hole_create(n, &vdisk_kept_ops);
+	if (!o->hole || !o->missing || (o->cache && !o->kept))
 		goto no_memory;
 	obj = vdisk_layer_get(n);
 	if (IS_ERR(obj))
@@ -826,6 +833,20 @@ static bool vdisk_cache_needs_no_store(const struct vdisk_overlay *o)
 	       (!o->through || vdisk_overlay_is_dirty(o));
 }
 
+/*
+ * What is read from the store is taken to be durable; but it may be what a host
+ * wrote that went down before it flushed, while the device did not.
+ */
+static int vdisk_overlay_read_store(struct vdisk_overlay *o)
+{
+	int r = vdisk_meta_read_sb(o->meta);
+
+	if (r || vdisk_overlay_is_fixed(o))
+		return r;
+	r = blk_status_to_errno(vdisk_meta_flush(o->meta));
+	return r ? vdisk_fail(o->n, r, "store: the flush failed") : 0;
+}
+
 /* The first that goes live reads what the store has; the next ones know. */
 static int vdisk_overlay_open(struct vdisk_node *n)
 {
@@ -834,7 +855,7 @@ static int vdisk_overlay_open(struct vdisk_node *n)
 	int r;
 
 	if (!layer->known) {
-		r = vdisk_meta_read_sb(o->meta);
+		r = vdisk_overlay_read_store(o);
 		if (r)
 			return r;
 	}
@@ -976,13 +997,17 @@ static struct vdisk_node *vdisk_overlay_route(struct vdisk_node *n,
 	nr = ((run->sector + run->nr - 1) >> o->shift) + 1 - unit;
 	nr = vdisk_presence_run(o->presence, unit, nr, &state);
 	run->nr = min(run->nr, (sector_t)((unit + nr) << o->shift) - run->sector);
+	if (state == VDISK_DATA && o->cache)
+		return o->kept;
 	if (state == VDISK_DATA) {
 		run->sector += o->data;
 		return n->children[OVERLAY_STORE];
 	}
 	if (state == VDISK_MISSING) {
 		/* A piece must not need another when it looks again. */
-		run->nr = 1 << o->shift;
+		run->nr = min(run->nr, ((unit + 1) << o->shift) - run->sector);
+		if (run->sector < base->len)
+			run->nr = min(run->nr, base->len - run->sector);
 		return o->missing;
 	}
 base:
@@ -1067,6 +1092,29 @@ static enum vdisk_map vdisk_missing_map(struct vdisk_node *missing,
 
 static const struct vdisk_ops vdisk_missing_ops = {
 	.map = vdisk_missing_map,
+};
+
+static struct vdisk_node *vdisk_kept_route(struct vdisk_node *kept,
+					   struct vdisk_run *run)
+{
+	struct vdisk_overlay *o = kept->parent->priv;
+
+	run->sector += o->data;
+	return o->n->children[OVERLAY_STORE];
+}
+
+/* On its way up the io meets the cache next. */
+static enum vdisk_map vdisk_kept_map(struct vdisk_node *kept, struct vdisk_io *io)
+{
+	struct vdisk_overlay_io *st = vdisk_state(kept->parent, io);
+
+	st->kept = true;
+	return VDISK_DOWN;
+}
+
+static const struct vdisk_ops vdisk_kept_ops = {
+	.route = vdisk_kept_route,
+	.map = vdisk_kept_map,
 };
 
 static bool vdisk_overlay_ready(struct vdisk_node *n, struct vdisk_io *io)
@@ -1746,12 +1794,12 @@ static void vdisk_overlay_read_later(struct vdisk_io *io)
 
 	if (vdisk_fill_again(o->fills, io, &st->wait))
 		return;
-	if (!vdisk_cache_is_off(o) && vdisk_overlay_has(o, io)) {
-		st->kept = o->cache;
-		vdisk_go_to(io, n->children[OVERLAY_STORE], o->data);
-	} else {
+	if (vdisk_cache_is_off(o) || !vdisk_overlay_has(o, io))
 		vdisk_go_to(io, n->children[OVERLAY_BASE], 0);
-	}
+	else if (o->cache)
+		vdisk_go_to(io, o->kept, 0);
+	else
+		vdisk_go_to(io, n->children[OVERLAY_STORE], o->data);
 }
 
 static enum vdisk_map vdisk_overlay_read(struct vdisk_node *n,
@@ -1763,13 +1811,15 @@ static enum vdisk_map vdisk_overlay_read(struct vdisk_node *n,
 	st->nr = 0;
 	st->fua = false;
 	st->kept = false;
-	if (!o->fills || vdisk_cache_is_off(o))
+	if (!o->fills)
 		return VDISK_DOWN;
+	/* A store that has failed meanwhile may be where route() sends it. */
 	st->iter = io->bio->bi_iter;
 	st->flags = io->bio->bi_flags;
+	if (vdisk_cache_is_off(o))
+		return VDISK_DOWN;
 	if (vdisk_fill_read(o->fills, io, &st->wait, vdisk_overlay_read_later))
 		return VDISK_TAKEN;
-	st->kept = o->cache && vdisk_overlay_has(o, io);
 	vdisk_fill_look(o->fills, io->bio->bi_iter.bi_sector);
 	return VDISK_DOWN;
 }

@@ -266,6 +266,9 @@ static enum vdisk_map vdisk_test_map(struct vdisk_node *n, struct vdisk_io *io)
 	case TEST_READ:
 		return vdisk_test_read(n, io);
 	case TEST_FAIL:
+		/* The medium does, so what is not of it does not. */
+		if (vdisk_kind(io->bio) == VDISK_FLUSH)
+			return VDISK_DOWN;
 		vdisk_end(io, n, BLK_STS_MEDIUM);
 		return VDISK_TAKEN;
 	default:

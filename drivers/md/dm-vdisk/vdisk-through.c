@@ -84,6 +84,8 @@ void vdisk_through_open(struct vdisk_through *t)
 {
 	spin_lock_irq(&t->lock);
 	WRITE_ONCE(t->open, true);
+	/* Who waits for that is about to write. */
+	t->wrote = true;
 	spin_unlock_irq(&t->lock);
 }
 
