@@ -37,7 +37,7 @@
 #define GUARD		4096
 
 static unsigned int threads = 1, batch = 16, delay_ms, unit, max_bytes, depth, files = 1;
-static unsigned int piece, fail, give_up_after;
+static unsigned int piece, fail, give_up_after, forget;
 static unsigned long ops = 1000;
 static uint64_t seed = 1, size;
 static bool check, uring, resume, more, push, fuzz, errors, cold, peek;
@@ -234,6 +234,8 @@ static void *serve(void *arg)
 		if (give_up_after && atomic_load(&calls) >= give_up_after)
 			for (;;)
 				pause();
+		if (atomic_load(&calls) <= forget)
+			continue;
 		if (delay_ms)
 			sleep_ms(delay_ms);
 		answer(&ring, fd, req, res / sizeof(*req));
@@ -376,7 +378,7 @@ int main(int argc, char **argv)
 		{ "seed", 1, NULL, 's' }, { "uring", 0, NULL, 'U' }, { "resume", 0, NULL, 'R' }, { "more", 0, NULL, 'M' },
 		{ "push", 0, NULL, 'P' }, { "fuzz", 0, NULL, 'Z' }, { "errors", 0, NULL, 'E' }, { "fd", 1, NULL, 'D' },
 		{ "identity", 1, NULL, 'i' }, { "uid", 1, NULL, 'I' }, { "stop-after", 1, NULL, 'S' },
-		{ "cold", 0, NULL, 'c' }, { "peek", 0, NULL, 'K' }, { "length", 1, NULL, 'L' }, {}
+		{ "forget", 1, NULL, 'G' }, { "cold", 0, NULL, 'c' }, { "peek", 0, NULL, 'K' }, { "length", 1, NULL, 'L' }, {}
 	};
 	struct stat st;
 	int fds[64], fd, c;
@@ -411,6 +413,7 @@ int main(int argc, char **argv)
 				die("setresuid");
 			break;
 		case 'S': give_up_after = atoi(optarg); break;
+		case 'G': forget = atoi(optarg); break;
 		case 'c': cold = true; break;
 		case 'K': peek = true; break;
 		case 'L': length = strtoull(optarg, NULL, 0); break;

@@ -72,6 +72,16 @@ helper img
 read_is 0 'on_loss:60s: a helper that comes in time is in time'
 dead
 
+# A helper that sleeps in read() while it is declared lost is there all the same.
+reload_ro a "blob img len:$len on_loss:fail helper_timeout:1s"
+helper --depth 1 --forget 1 img
+reading a -n 1
+read_is 3 'asleep: a read that is never answered fails'
+wait_for 20 is_count lost 0 a
+ok $? 'asleep: the helper is found'
+compared 'asleep: it serves' a -n 20
+dead
+
 # A helper that is stopped is lost, and its late answers are refused.
 reload_ro a "blob img len:$len on_loss:fail helper_timeout:10s"
 helper -b 1 --delay 500 img

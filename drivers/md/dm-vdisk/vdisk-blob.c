@@ -456,6 +456,8 @@ static void vdisk_blob_watch(struct work_struct *work)
 		     __vdisk_blob_waits_since(blob, now - blob->timeout))) {
 			file->lost = true;
 			__vdisk_blob_again_all(blob, file, &ended);
+			/* If it sleeps in read() it is not, and says so. */
+			wake_up_interruptible_poll(&file->wait, VDISK_BLOB_IN);
 		} else if (blob->nr_waiting || blob->nr_held) {
 			/* Not used, but nobody waited for it to be, so far. */
 			next = min(next, max(used + blob->timeout,
@@ -615,7 +617,7 @@ int vdisk_blob_refused(struct vdisk_blob_file *file, int err)
 }
 
 /**
- * vdisk_blob_ready - has read() something to say?
+ * vdisk_blob_ready - has read() something to say or to do?
  * @file: the file, attached
  *
  * Context: Process context.
@@ -627,8 +629,8 @@ bool vdisk_blob_ready(struct vdisk_blob_file *file)
 	bool ready;
 
 	spin_lock(&blob->lock);
-	ready = blob->dead || (!RB_EMPTY_ROOT(&blob->pending) &&
-			       !list_empty(&file->free));
+	ready = blob->dead || file->lost ||
+		(!RB_EMPTY_ROOT(&blob->pending) && !list_empty(&file->free));
 	spin_unlock(&blob->lock);
 	return ready;
 }
