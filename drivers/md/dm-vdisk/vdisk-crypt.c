@@ -91,7 +91,7 @@ static atomic_t vdisk_crypt_nodes;
  * @share: bios that are still to be shared out
  * @seen: bios that could have been handed over
  * @lock: guards what follows; taken in any context
- * @helpers: works that were queued and have not found @queue empty
+ * @helpers: those that were woken and have not found @queue empty
  * @room: entries that @queue may have
  * @queued: entries that it has
  * @queue: bios for the helpers, struct vdisk_crypt_io.waiting
@@ -109,6 +109,22 @@ struct vdisk_crypt_cpu {
 };
 
 /**
+ * struct vdisk_crypt_helper - who helps a CPU with its bios
+ * @list: in vdisk_crypt.idle
+ * @work: its own: that of a bio's io may be another bio's before it ends
+ * @c: of the node
+ * @cpu: the CPU that it helps
+ * @first: the bio that it was woken for
+ */
+struct vdisk_crypt_helper {
+	struct list_head list;
+	struct work_struct work;
+	struct vdisk_crypt *c;
+	struct vdisk_crypt_cpu *cpu;
+	struct vdisk_crypt_io *first;
+};
+
+/**
  * struct vdisk_crypt - the node
  * @key: changes only while suspended, under stack->value_lock
  * @sector_size: bytes per unit of encryption
@@ -117,14 +133,16 @@ struct vdisk_crypt_cpu {
  * @req_size: of a request, the cipher's context included
  * @cpu: see there
  * @wq: helpers, and the ciphers of large bios
+ * @helpers: as many as there are CPUs
  * @async: the cipher may answer later
  * @nr_pages: of all bounces, and kept for them
  * @max_pages: where @nr_pages times vdisk_crypt_nodes ends, and the reserve
  *	begins
  * @suspended: no bio is in flight and none will come
- * @lock: guards @reserved and @waiting
+ * @lock: guards @reserved, @waiting and @idle
  * @reserved: the reserve is in use
  * @waiting: ios that found no bounce, by struct vdisk_crypt_io.waiting
+ * @idle: of @helpers
  * @reserve: vector of the bounce in reserve
  */
 struct vdisk_crypt {
@@ -136,12 +154,14 @@ struct vdisk_crypt {
 	bool async;
 	struct vdisk_crypt_cpu __percpu *cpu;
 	struct workqueue_struct *wq;
+	struct vdisk_crypt_helper *helpers;
 	struct percpu_counter nr_pages;
 	s64 max_pages;
 	bool suspended;
-	spinlock_t lock;	/* guards @reserved and @waiting */
+	spinlock_t lock;	/* guards @reserved, @waiting and @idle */
 	bool reserved;
 	struct list_head waiting;
+	struct list_head idle;
 	struct bio_vec reserve[CRYPT_PAGES];
 };
 
@@ -156,7 +176,6 @@ struct vdisk_crypt {
  * @bounce: writes: vector of the bounce, @few or the reserve's or allocated
  * @nr: entries of @bounce
  * @few: as a rule it needs no more
- * @cpu: the CPU that it helps, if it was the first to be handed over
  * @waiting: in vdisk_crypt.waiting, or vdisk_crypt_cpu.queue
  * @sg: of one unit, source and destination
  * @iv: of one unit
@@ -175,7 +194,6 @@ struct vdisk_crypt_io {
 	struct bio_vec *bounce;
 	unsigned int nr;
 	struct bio_vec few[CRYPT_FEW];
-	struct vdisk_crypt_cpu *cpu;
 	struct list_head waiting;
 	struct scatterlist sg[2];
 	u8 iv[CRYPT_IV_SIZE];
@@ -568,37 +586,68 @@ static struct vdisk_crypt_io *vdisk_crypt_next(struct vdisk_crypt_cpu *cpu)
 	return st;
 }
 
-static void vdisk_crypt_help(struct vdisk_io *io);
+static struct vdisk_crypt_helper *vdisk_crypt_idle(struct vdisk_crypt *c)
+{
+	struct vdisk_crypt_helper *helper;
+	unsigned long flags;
+
+	spin_lock_irqsave(&c->lock, flags);
+	helper = list_first_entry_or_null(&c->idle, struct vdisk_crypt_helper,
+					  list);
+	if (helper)
+		list_del(&helper->list);
+	spin_unlock_irqrestore(&c->lock, flags);
+	return helper;
+}
+
+static void vdisk_crypt_rest(struct vdisk_crypt_helper *helper)
+{
+	struct vdisk_crypt *c = helper->c;
+	unsigned long flags;
+
+	spin_lock_irqsave(&c->lock, flags);
+	list_add(&helper->list, &c->idle);
+	spin_unlock_irqrestore(&c->lock, flags);
+}
 
 /* Counted in @cpu->helpers */
-static void vdisk_crypt_wake(struct vdisk_crypt *c, struct vdisk_crypt_cpu *cpu,
+static void vdisk_crypt_wake(struct vdisk_crypt_helper *helper,
+			     struct vdisk_crypt_cpu *cpu,
 			     struct vdisk_crypt_io *st)
 {
-	st->cpu = cpu;
-	vdisk_defer_to(st->io, c->wq, vdisk_crypt_help);
+	vdisk_may_wait(st->io);
+	helper->cpu = cpu;
+	helper->first = st;
+	queue_work(helper->c->wq, &helper->work);
 }
 
 /*
- * A helper, by the first bio that it was woken for. It leaves before its last
- * bio goes on, or who sends the next one would take that for a queue.
+ * It leaves before its last bio goes on, or who sends the next one would take
+ * that for a queue.
  */
-static void vdisk_crypt_help(struct vdisk_io *io)
+static void vdisk_crypt_help(struct work_struct *work)
 {
-	struct vdisk_crypt_io *next, *st = vdisk_state(io->at, io);
-	struct vdisk_crypt *c = st->n->priv;
-	struct vdisk_crypt_cpu *cpu = st->cpu;
+	struct vdisk_crypt_helper *other, *helper =
+		container_of(work, struct vdisk_crypt_helper, work);
+	struct vdisk_crypt_io *next, *st = helper->first;
+	struct vdisk_crypt_cpu *cpu = helper->cpu;
+	struct vdisk_crypt *c = helper->c;
+	struct vdisk_io *io;
 	int r;
 
 	/*
 	 * Where it was woken is no help. The scheduler puts it there if who woke
 	 * it is bound to that CPU, but not if it is a worker like this.
 	 */
-	if (cpu == raw_cpu_ptr(c->cpu)) {
+	other = cpu == raw_cpu_ptr(c->cpu) ? vdisk_crypt_idle(c) : NULL;
+	if (other) {
 		next = vdisk_crypt_next(cpu);
 		if (next)
-			vdisk_crypt_wake(c, cpu, next);
-		vdisk_crypt_work(io);
-		return;
+			vdisk_crypt_wake(other, cpu, next);
+		else
+			vdisk_crypt_rest(other);
+		vdisk_crypt_work(st->io);
+		st = NULL;
 	}
 	for (; st; st = next) {
 		io = st->io;
@@ -607,6 +656,8 @@ static void vdisk_crypt_help(struct vdisk_io *io)
 		vdisk_crypt_finish(io, r);
 		cond_resched();
 	}
+	/* The node is there as long as its works run. */
+	vdisk_crypt_rest(helper);
 }
 
 /* A write may leave its submitter; a read has come back from there. */
@@ -621,8 +672,9 @@ static bool vdisk_crypt_share(struct vdisk_crypt *c, struct vdisk_crypt_io *st)
 {
 	struct vdisk_crypt_cpu *cpu = raw_cpu_ptr(c->cpu);
 	unsigned int others = num_online_cpus() - 1;
-	enum { HERE, QUEUE, WAKE } to = HERE;
+	struct vdisk_crypt_helper *helper = NULL;
 	unsigned long flags;
+	bool queued = false;
 
 	if (!others)
 		return false;
@@ -635,12 +687,13 @@ static bool vdisk_crypt_share(struct vdisk_crypt *c, struct vdisk_crypt_io *st)
 	vdisk_crypt_leaves(st);
 	spin_lock_irqsave(&cpu->lock, flags);
 	if (!cpu->helpers || (cpu->room && cpu->queued == cpu->room &&
-			      cpu->helpers < others)) {
-		to = WAKE;
+			      cpu->helpers < others))
+		helper = vdisk_crypt_idle(c);
+	if (helper) {
 		cpu->room = 0;
 		cpu->helpers++;
-	} else if (cpu->queued < cpu->room) {
-		to = QUEUE;
+	} else if (cpu->helpers && cpu->queued < cpu->room) {
+		queued = true;
 		vdisk_may_wait(st->io);
 		list_add_tail(&st->waiting, &cpu->queue);
 		cpu->queued++;
@@ -648,9 +701,9 @@ static bool vdisk_crypt_share(struct vdisk_crypt *c, struct vdisk_crypt_io *st)
 		cpu->room = cpu->helpers * CRYPT_ROOM;
 	}
 	spin_unlock_irqrestore(&cpu->lock, flags);
-	if (to == WAKE)
-		vdisk_crypt_wake(c, cpu, st);
-	return to != HERE;
+	if (helper)
+		vdisk_crypt_wake(helper, cpu, st);
+	return helper || queued;
 }
 
 /*
@@ -996,6 +1049,7 @@ static void vdisk_crypt_free(struct vdisk_crypt *c)
 	atomic_dec(&vdisk_crypt_nodes);
 	if (c->wq)
 		destroy_workqueue(c->wq);
+	kfree(c->helpers);
 	for_each_possible_cpu(cpu) {
 		struct vdisk_crypt_cpu *this;
 
@@ -1023,6 +1077,7 @@ static struct vdisk_crypt *vdisk_crypt_alloc(struct vdisk_node *n)
 	c->suspended = true;
 	spin_lock_init(&c->lock);
 	INIT_LIST_HEAD(&c->waiting);
+	INIT_LIST_HEAD(&c->idle);
 	c->cpu = alloc_percpu(struct vdisk_crypt_cpu);
 	/*
 	 * Of the usual priority: a worker that runs in the place of the bio's
@@ -1032,8 +1087,15 @@ static struct vdisk_crypt *vdisk_crypt_alloc(struct vdisk_node *n)
 	c->wq = alloc_workqueue("vdisk-crypt/%s", WQ_MEM_RECLAIM | WQ_UNBOUND,
 				num_possible_cpus(),
 				dm_table_device_name(n->stack->ti->table));
-	if (percpu_counter_init(&c->nr_pages, 0, GFP_KERNEL) || !c->cpu || !c->wq)
+	c->helpers = kcalloc(num_possible_cpus(), sizeof(*c->helpers), GFP_KERNEL);
+	if (percpu_counter_init(&c->nr_pages, 0, GFP_KERNEL) || !c->cpu ||
+	    !c->wq || !c->helpers)
 		goto bad;
+	for (i = 0; i < num_possible_cpus(); i++) {
+		INIT_WORK(&c->helpers[i].work, vdisk_crypt_help);
+		c->helpers[i].c = c;
+		list_add(&c->helpers[i].list, &c->idle);
+	}
 	for_each_possible_cpu(cpu) {
 		struct vdisk_crypt_cpu *this = per_cpu_ptr(c->cpu, cpu);
 
