@@ -1193,8 +1193,10 @@ static void vdisk_crypt_limits(struct vdisk_node *n, struct queue_limits *lim)
 	lim->logical_block_size = max(lim->logical_block_size, c->sector_size);
 	lim->physical_block_size = max(lim->physical_block_size, c->sector_size);
 	lim->io_min = max(lim->io_min, c->sector_size);
-	/* So a unit lies in one piece of memory. */
-	lim->dma_alignment = max(lim->dma_alignment, lim->logical_block_size - 1);
+	/* So a unit lies in one piece of memory. More than a page is no alignment. */
+	lim->dma_alignment = max(lim->dma_alignment,
+				 min_t(unsigned int, lim->logical_block_size,
+				       PAGE_SIZE) - 1);
 	/*
 	 * Zeroes below are not zeroes above: without write-zeroes the block layer
 	 * writes them as data.
