@@ -25,8 +25,8 @@ says "no node has label or type 'x'; there are top low one zero test two" x forg
 says "no node has label or type 'block'; there are top low one zero test two" block forget
 says 'striped/0/striped/1/zero: understands no message' zero forget
 says 'striped/0/striped: understands no message' low forget
-says 'striped/1/test: understands: release, held' test nothing
-says 'striped/1/test: understands: release, held' test held now
+says 'striped/1/test: understands: release, hold, held' test nothing
+says 'striped/1/test: understands: release, hold, held' test held now
 says 'striped/1/test: say what it should do' test
 says 'striped/0/striped/0/ram: understands: forget' one forgive
 says 'striped/1/test/0/ram: forget: it has no name to forget' two forget

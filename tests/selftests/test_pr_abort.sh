@@ -8,7 +8,7 @@ need CONFIG_BLK_DEV_NULL_BLK
 load_vdisk
 null_disk 8 4096 discard=1
 d=$DISK
-null_disk 8 4096 irqmode=2 completion_nsec=5000000000
+null_disk 8 4096 irqmode=2 completion_nsec=7000000000
 slow=$DISK
 n=$(sectors "$d")
 pr() { prioctl "/dev/mapper/$VD$1" "${@:2}"; }
@@ -61,20 +61,31 @@ ok "$((! $?))" 'the wait can be killed'
 run_ok 'before the write has ended' kill -0 "$writer"
 is "$(message c pr read-keys)" 'generation=10 key=0xa key=0xc' 'it has taken effect all the same'
 pr b register 0 0xb >"$TMP/out"
+pr a reserve 0xa 1 >"$TMP/out"
 dmsetup message "${VD}a" 0 pr preempt-abort 0xa 0xb write-exclusive 2>/dev/null &
 pid=$!
 sleep 0.3
 kill -KILL "$pid"
 wait "$pid" 2>/dev/null
-ok "$((! $?))" 'the next one waits too, and can be killed'
-is "$(message c pr read-keys)" 'generation=11 key=0xa key=0xb key=0xc' 'before it has taken effect'
-run_ok 'with the write still on its way' kill -0 "$writer"
-dmsetup message "${VD}a" 0 pr preempt-abort 0xa 0xb write-exclusive &
+ok "$((! $?))" 'the next one waits for it too, and can be killed'
+is "$(message c pr read-keys)" 'generation=12 key=0xa key=0xc' 'but not to take effect'
+dmsetup message "${VD}a" 0 pr drain 2>/dev/null &
+pid=$!
+timeout 0.3 dmsetup message "${VD}a" 0 pr preempt-abort 0xa 0xc write-exclusive 2>/dev/null
+ok "$((! $?))" 'drain waits, and others behind it'
+is "$(message a pr read-keys)" 'generation=13 key=0xa' 'whose victims are shut out at once'
+run_ok 'a suspend' timeout 5 dmsetup suspend "${VD}a"
+wait "$pid"
+ok "$((! $?))" 'ends the wait'
+dmsetup resume "${VD}a"
+run_ok 'the write is still on its way' kill -0 "$writer"
+dmsetup message "${VD}a" 0 pr drain &
 pid=$!
 is "$(ends)" ok 'the write ends'
 wait "$pid"
-is $? 0 'and only then the one after'
-is "$(message c pr read-keys)" 'generation=12 key=0xa key=0xc' 'which has taken effect'
+is $? 0 'and only then the next drain'
+pr a release 0xa 1 >"$TMP/out"
+pr c register 0 0xc >"$TMP/out"
 run_ok 'nobody on the way, nobody waits' message a pr preempt-abort 0xa 0xc write-exclusive
 
 # Held back by a node

@@ -62,7 +62,7 @@ says a 'bad key' 'pr: +1: no key; keys are 0x<hex> or decimal' clear +1
 says a 'key too long' 'pr: 18446744073709551616: no key; keys are 0x<hex> or decimal' clear 18446744073709551616
 says a 'bad type' 'pr: exclusive: no type; types are write-exclusive or exclusive-access, then nothing, -reg-only or -all-regs' reserve 0x11 exclusive
 says a 'words' 'pr: preempt: takes 3 words, not 2' preempt 0x11 0x12
-says a 'unknown' 'pr: understands: register, register-ignore, reserve, release, preempt, preempt-abort, clear, read-keys, read-reservation, read-full-status' read
+says a 'unknown' 'pr: understands: register, register-ignore, reserve, release, preempt, preempt-abort, clear, drain, read-keys, read-reservation, read-full-status' read
 events=$(dmsetup info -c --noheadings -o events "${VD}b")
 message a release 0x11 write-exclusive-reg-only
 is "$(counter b pr 1 released preempted) $(counter a pr 1 released)" '1 0 0' 'the other one is told of the release'
@@ -89,9 +89,9 @@ is "$(pr a register-ignore 0x11; pr a reserve 0x11 1)" $'ok\nok' 'again'
 case $VDISK_KERNEL in
 6.*) is "$(pr a read-keys 8) $(pr a read-reservation)" 'ENOTTY ENOTTY' 'this kernel has no ioctls to read' ;;
 *)
-	is "$(pr a read-keys 8)" 'generation 6 of 2: 0x11 0xffffffffffffffff ok' 'IOC_PR_READ_KEYS'
-	is "$(pr a read-keys 1)" 'generation 6 of 2: 0x11 ok' 'with little room'
-	is "$(pr a read-reservation)" 'generation 6 type 1 key 0x11 ok' 'IOC_PR_READ_RESERVATION'
+	is "$(pr a read-keys 8)" 'generation 8 of 2: 0x11 0xffffffffffffffff ok' 'IOC_PR_READ_KEYS'
+	is "$(pr a read-keys 1)" 'generation 8 of 2: 0x11 ok' 'with little room'
+	is "$(pr a read-reservation)" 'generation 8 type 1 key 0x11 ok' 'IOC_PR_READ_RESERVATION'
 	;;
 esac
 

@@ -89,6 +89,57 @@ vd a "$n" "pr domain:d nexus:a ( block $d ) ( $stack )"
 is "$(state a)" "$want" 'and has it'
 gone a flakey
 
+# A store that does not answer keeps nobody waiting who does not need it.
+vd a "$n" "pr domain:d nexus:a ( block $d ) ( test mode:hold ( block $s ) )" &
+resumes=$!
+wait_for 20 eval '[[ $(dmsetup message "${VD}a" 0 test held) == 1 ]]'
+! message a read-keys
+ok $? 'not read yet: no answer'
+while kill -0 "$resumes" 2>/dev/null; do
+	dmsetup message "${VD}a" 0 test release
+	sleep 0.1
+done
+wait "$resumes"
+is $? 0 'the store answers'
+dmsetup message "${VD}a" 0 test hold
+vd b "$n" "pr domain:d nexus:b ( block $d ) ( test mode:hold ( block $s ) )"
+pr a register-ignore 0xa >"$TMP/call" &
+call=$!
+wait_for 20 eval '[[ $(dmsetup message "${VD}a" 0 test held) == 1 ]]'
+ok $? 'a call waits for the store'
+run_ok 'status does not' timeout 5 dmsetup status "${VD}b"
+run_ok 'nor what reads' timeout 5 dmsetup message "${VD}b" 0 pr read-full-status
+run_ok 'nor a suspend of another device' timeout 5 dmsetup suspend "${VD}b"
+run_ok 'nor its resume' timeout 5 dmsetup resume "${VD}b"
+timeout 1 prioctl "/dev/mapper/${VD}b" register-ignore 0xb >/dev/null
+is $? 124 'another call does, and can be killed'
+while kill -0 "$call" 2>/dev/null; do
+	dmsetup message "${VD}a" 0 test release
+	sleep 0.1
+done
+is "$(<"$TMP/call")" ok 'the call goes on'
+gone a b
+
+# In a file: of a read-only table, and not another one of the same name
+if modprobe -q ext4; then
+	null_disk 32 512
+	mkfs.ext4 -qF "$DISK"
+	mkdir "$TMP/mnt"
+	mount "$DISK" "$TMP/mnt"
+	undo=("umount $TMP/mnt" "${undo[@]}")
+	truncate -s 64k "$TMP/mnt/store" "$TMP/mnt/other"
+	file="pr domain:f nexus:%s ( block $d ) ( file $TMP/mnt/store shared )"
+	# shellcheck disable=SC2059
+	dmsetup create "${VD}a" --readonly --table "0 $n vdisk $(printf "$file" a)"
+	is "$(pr a register 0 0xa; message a read-keys)" $'ok\ngeneration=1 key=0xa' 'a file, a read-only table'
+	mv "$TMP/mnt/other" "$TMP/mnt/store"
+	scratch
+	# shellcheck disable=SC2059
+	refused "pr: the domain's disks have another store, or other words for it" "$(printf "$file" b)" "$n"
+	refusals
+	gone scratch a
+fi
+
 # Power is lost behind each of the writes, and in the middle of it: the state is the old one or the new one.
 dd if=/dev/zero of="$s" bs=64k count=1 conv=fsync status=none
 on a # writes the first, empty, state

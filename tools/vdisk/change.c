@@ -577,7 +577,7 @@ const struct vdisk_command vdisk_pr = {
 "  read-keys, read-reservation, read-full-status\n"
 "  register KEY NEW [aptpl], register-ignore NEW [aptpl], clear KEY\n"
 "  reserve KEY TYPE, release KEY TYPE\n"
-"  preempt KEY VICTIMS TYPE, preempt-abort KEY VICTIMS TYPE\n"
+"  preempt KEY VICTIMS TYPE, preempt-abort KEY VICTIMS TYPE, drain\n"
 "A key is decimal, or hex behind 0x. A TYPE is one of write-exclusive, exclusive-access, write-exclusive-reg-only,\n"
 "exclusive-access-reg-only, write-exclusive-all-regs, exclusive-access-all-regs.\n",
 	.status =

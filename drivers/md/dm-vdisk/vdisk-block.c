@@ -54,11 +54,11 @@ static int vdisk_block_open(struct vdisk_node *n, struct dm_dev **dev)
 	int r;
 
 	/*
-	 * A cache writes to its store, also in a read-only table. Then all are
-	 * opened so, not just the store's.
+	 * A store is written also in a read-only table. Then all are opened so,
+	 * not just the store's.
 	 */
 	for (i = 0; i < n->stack->nr_nodes; i++)
-		if (n->stack->nodes[i]->ops->writes_store)
+		if (vdisk_is_store(n->stack->nodes[i]))
 			break;
 	r = dm_get_device(ti, path, i < n->stack->nr_nodes ?
 			  dm_table_get_mode(ti->table) | VDISK_OPEN_WRITE :

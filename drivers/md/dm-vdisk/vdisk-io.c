@@ -906,7 +906,7 @@ static void vdisk_sync_done(struct vdisk_io *io, blk_status_t status)
  * @opf: REQ_OP_READ or REQ_OP_WRITE, and flags
  * @sector: in the child
  * @data: from kmalloc()
- * @bytes: of it, a multiple of the child's block
+ * @bytes: of it, a multiple of the child's block; 0: a flush, by REQ_PREFLUSH
  *
  * For what a node keeps about itself, not for bios of the guest: it allocates.
  *
@@ -930,7 +930,9 @@ blk_status_t vdisk_io_sync(struct vdisk_node *child, blk_opf_t opf,
 	io->stack = s;
 	io->bio = (struct bio *)((char *)io + s->io_size);
 	bio_init(io->bio, s->disk->part0, &vec, 1, opf);
-	__bio_add_page(io->bio, virt_to_page(data), bytes, offset_in_page(data));
+	if (bytes)
+		__bio_add_page(io->bio, virt_to_page(data), bytes,
+			       offset_in_page(data));
 	io->bio->bi_iter.bi_sector = sector;
 	io->bio->bi_private = io;
 	io->bio->bi_end_io = vdisk_own_endio;

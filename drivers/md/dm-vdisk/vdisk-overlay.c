@@ -503,10 +503,7 @@ static sector_t vdisk_overlay_length(const struct vdisk_node *n)
 /* What a line does not tell apart: another file may have the name now. */
 static void vdisk_emit_object(struct vdisk_node *n, struct vdisk_out *out)
 {
-	if (n->inode)
-		/* i_ino: unsigned long in 6.12, u64 in 7.3. */
-		vdisk_emit(out, " inode=%u:%llu:%u", n->inode->i_sb->s_dev,
-			   (u64)n->inode->i_ino, n->inode->i_generation);
+	vdisk_emit_inode(n, out);
 	if (n->object)
 		vdisk_emit(out, " object=%llu", vdisk_object_serial(n->object));
 }

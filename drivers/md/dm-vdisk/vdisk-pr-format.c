@@ -11,9 +11,6 @@
 
 #include "vdisk-pr.h"
 
-/* Written and read in pieces that are blocks of any disk. */
-#define SLOT_BLOCK	4096
-
 static_assert(sizeof(struct vdisk_pr_entry) == 72);
 static_assert(offsetof(struct vdisk_pr_slot, crc) == 12);
 static_assert(offsetof(struct vdisk_pr_slot, sequence) == 32);
@@ -70,7 +67,7 @@ unsigned int vdisk_pr_encode(struct vdisk_pr_slot *slot,
 	slot->type = s->type;
 	strscpy(slot->domain, image->domain, sizeof(slot->domain));
 	slot->crc = cpu_to_le32(vdisk_pr_crc(slot, nr));
-	return round_up(struct_size(slot, entry, nr), SLOT_BLOCK);
+	return round_up(struct_size(slot, entry, nr), VDISK_PR_BLOCK_MAX);
 }
 
 /* One that a line could have, padded with zeroes: it is printed in answers. */
@@ -154,8 +151,8 @@ int vdisk_pr_decode(const struct vdisk_pr_slot *slot,
  * @r: of vdisk_pr_decode(), of both slots
  * @sequence: of those that are good
  *
- * A change is written to slot 0 and then to slot 1, and is acknowledged behind
- * that. So of two good slots the newer counts, and a bad one beside a good one
+ * A change is written to one slot and then to the other, and is acknowledged
+ * behind that. So of two good slots the newer counts, and a bad one beside a good one
  * holds nothing that was acknowledged and is not in the other.
  *
  * Context: Any context.

@@ -31,10 +31,14 @@
 /* Callers of one nexus that may fail at once; of more, one loses its undo. */
 #define VDISK_PR_UNDOS	8
 
-/* A call to register a key that failed; see vdisk_pr_undoes(). */
+/* dm core's undo is the next thing that its caller does, unless it is refused. */
+#define VDISK_PR_UNDO_TIME	(10 * HZ)
+
+/* A call to register a key that failed at @since; see vdisk_pr_undoes(). */
 struct vdisk_pr_undo {
 	const struct task_struct *task;
 	u64 key;
+	unsigned long since;
 };
 
 /**
@@ -57,6 +61,7 @@ struct vdisk_pr_count {
  * @tables: of that device
  * @pins: who looks at it without the lock
  * @live: the stack that is live
+ * @stopping: a suspend of that waits for who drains
  * @preempted: times that it lost its registration to another
  * @released: times that a reservation went which it lived with
  * @untold: a dm event is due when a table goes live
@@ -74,6 +79,7 @@ struct vdisk_pr_nexus {
 	unsigned int tables;
 	unsigned int pins;
 	struct vdisk_stack *live;
+	bool stopping;
 	u64 preempted;
 	u64 released;
 	bool untold;
@@ -85,11 +91,14 @@ struct vdisk_pr_nexus {
  * struct vdisk_pr_domain - lives as a vdisk_object while a table names it
  * @name: its name
  * @object: that
- * @drain_lock: one preempt-and-abort at a time, as there are two epochs; taken
- *	before @lock
- * @lock: guards what follows and all in the nexuses but what map() touches.
- *	resume takes it, so memory is allocated under it as if in the I/O path:
- *	vdisk_pr_lock()
+ * @drain_lock: one drain at a time, as there are two epochs; taken before @lock
+ * @command: one command at a time; guards I/O with the store, and what is for
+ *	that: @slot, @first, @next and @now.sequence. It may be held for long:
+ *	vdisk_pr_begin()
+ * @lock: guards what follows and all in the nexuses but what map() touches;
+ *	taken inside @command, without which @now.state does not change. Never
+ *	held over I/O. resume takes it, so memory is allocated under both as if
+ *	in the I/O path: vdisk_pr_lock()
  * @joined: a table has said whether there is a store
  * @loaded: @state is what the store says
  * @store: its words, or NULL
@@ -103,6 +112,7 @@ struct vdisk_pr_domain {
 	char name[VDISK_NAME_MAX + 1];
 	struct vdisk_object *object;
 	struct mutex drain_lock;	/* one at a time */
+	struct mutex command;		/* one at a time; I/O with the store */
 	struct mutex lock;		/* guards what follows */
 	bool joined;
 	bool loaded;
@@ -136,6 +146,22 @@ static void vdisk_pr_unlock(struct vdisk_pr_domain *d, unsigned int noio)
 	mutex_unlock(&d->lock);
 }
 
+/* 0, or -EINTR if the caller was killed while another command goes on. */
+static int vdisk_pr_begin(struct vdisk_pr_domain *d, unsigned int *noio)
+{
+	int r = mutex_lock_killable(&d->command);
+
+	if (!r)
+		*noio = memalloc_noio_save();
+	return r;
+}
+
+static void vdisk_pr_finish(struct vdisk_pr_domain *d, unsigned int noio)
+{
+	memalloc_noio_restore(noio);
+	mutex_unlock(&d->command);
+}
+
 static void vdisk_pr_nexus_free(struct vdisk_pr_nexus *nx)
 {
 	if (!nx)
@@ -166,6 +192,7 @@ static void vdisk_pr_domain_init(void *data)
 	struct vdisk_pr_domain *d = data;
 
 	mutex_init(&d->lock);
+	mutex_init(&d->command);
 	mutex_init(&d->drain_lock);
 }
 
@@ -289,6 +316,7 @@ static int vdisk_pr_write(struct vdisk_node *n, struct vdisk_pr_domain *d,
 	unsigned int bytes = vdisk_pr_encode(d->slot, image);
 	unsigned int i;
 
+	lockdep_assert_held(&d->command);
 	for (i = 0; i < 2; i++) {
 		unsigned int which = i ? !d->first : d->first;
 		blk_status_t status;
@@ -299,7 +327,8 @@ static int vdisk_pr_write(struct vdisk_node *n, struct vdisk_pr_domain *d,
 				       bytes);
 		if (status) {
 			d->first = which;
-			return blk_status_to_errno(status);
+			/* No errno that says something else of a call */
+			return status == BLK_STS_RESOURCE ? -ENOMEM : -EIO;
 		}
 	}
 	return 0;
@@ -376,121 +405,181 @@ static void vdisk_pr_abort(struct vdisk_pr_domain *d, unsigned int victim)
  * Wait until no bio is below that was let in before the epochs of these, which
  * are pinned, turned over. The grace period is for bios that were let in and not
  * yet counted; after it these counts only fall, so a sum of 0 is no accident of
- * adding up. They are not pinned any more then.
+ * adding up.
  */
-static int vdisk_pr_drain(struct vdisk_pr_domain *d, const unsigned long *pinned)
+static int vdisk_pr_wait(struct vdisk_pr_nexus *nx, const unsigned long *pinned)
 {
-	unsigned int noio, i;
-	int r = 0;
+	struct vdisk_pr_domain *d = nx->domain;
+	unsigned int i;
 
 	lockdep_assert_held(&d->drain_lock);
-	if (bitmap_empty(pinned, VDISK_PR_MAX))
-		return 0;
 	synchronize_rcu();
-	for_each_set_bit(i, pinned, VDISK_PR_MAX) {
-		struct vdisk_pr_nexus *nx = d->nexus[i];
-
-		while (!r && vdisk_pr_busy(nx)) {
+	for_each_set_bit(i, pinned, VDISK_PR_MAX)
+		while (vdisk_pr_busy(d->nexus[i])) {
+			/* A suspend waits for us with all I/O stopped. */
+			if (fatal_signal_pending(current) ||
+			    READ_ONCE(nx->stopping))
+				return -EINTR;
 			/* Again and again: it may be held a second time. */
 			vdisk_pr_abort(d, i);
 			schedule_timeout_killable(1);
-			if (fatal_signal_pending(current))
-				r = -EINTR;
 		}
-	}
-	noio = vdisk_pr_lock(d);
+	return 0;
+}
+
+static void vdisk_pr_pin(struct vdisk_pr_domain *d, unsigned int i,
+			 unsigned long *pinned)
+{
+	lockdep_assert_held(&d->lock);
+	__set_bit(i, pinned);
+	d->nexus[i]->pins++;
+}
+
+static void vdisk_pr_unpin(struct vdisk_pr_domain *d, const unsigned long *pinned)
+{
+	unsigned int noio = vdisk_pr_lock(d), i;
+
 	for_each_set_bit(i, pinned, VDISK_PR_MAX)
 		d->nexus[i]->pins--;
 	vdisk_pr_sweep(d);
 	vdisk_pr_unlock(d, noio);
+}
+
+/* A drain that was interrupted has left an epoch that nobody may turn over to. */
+static int vdisk_pr_wait_rest(struct vdisk_pr_nexus *nx)
+{
+	DECLARE_BITMAP(busy, VDISK_PR_MAX) = {};
+	struct vdisk_pr_domain *d = nx->domain;
+	unsigned int noio, i;
+	int r = 0;
+
+	noio = vdisk_pr_lock(d);
+	for (i = 0; i < VDISK_PR_MAX; i++)
+		if (d->nexus[i] && vdisk_pr_busy(d->nexus[i]))
+			vdisk_pr_pin(d, i, busy);
+	vdisk_pr_unlock(d, noio);
+	if (!bitmap_empty(busy, VDISK_PR_MAX))
+		r = vdisk_pr_wait(nx, busy);
+	vdisk_pr_unpin(d, busy);
 	return r;
 }
 
-/* A drain that was killed has left an epoch which nobody may turn over to. */
-static int vdisk_pr_drain_rest(struct vdisk_pr_domain *d)
+/*
+ * Wait until all has ended that these, who are pinned and may not do so any more,
+ * had sent before. What they may do has changed already: that waits for nobody.
+ */
+static int vdisk_pr_drain(struct vdisk_pr_nexus *nx, const unsigned long *victims)
 {
-	DECLARE_BITMAP(busy, VDISK_PR_MAX) = {};
-	unsigned int noio, i;
+	struct vdisk_pr_domain *d = nx->domain;
+	unsigned int noio;
+	int r;
 
-	noio = vdisk_pr_lock(d);
-	for (i = 0; i < VDISK_PR_MAX; i++) {
-		if (!d->nexus[i] || !vdisk_pr_busy(d->nexus[i]))
-			continue;
-		__set_bit(i, busy);
-		d->nexus[i]->pins++;
+	if (bitmap_empty(victims, VDISK_PR_MAX))
+		return 0;
+	r = mutex_lock_killable(&d->drain_lock);
+	if (r)
+		return r;
+	r = vdisk_pr_wait_rest(nx);
+	if (!r) {
+		noio = vdisk_pr_lock(d);
+		vdisk_pr_publish(d, victims);
+		vdisk_pr_unlock(d, noio);
+		r = vdisk_pr_wait(nx, victims);
 	}
-	vdisk_pr_unlock(d, noio);
-	return vdisk_pr_drain(d, busy);
+	mutex_unlock(&d->drain_lock);
+	return r;
 }
 
-/* Do a command; @victims is set to who was preempted, and pinned if not NULL. */
+/* What a call makes of the state, into d->next. */
+static int vdisk_pr_try(struct vdisk_node *n, struct vdisk_pr_call *call,
+			struct vdisk_pr_told *told)
+{
+	struct vdisk_pr_nexus *nx = n->priv;
+	struct vdisk_pr_domain *d = nx->domain;
+	unsigned int noio = vdisk_pr_lock(d);
+	int r = -EAGAIN;
+
+	lockdep_assert_held(&d->command);
+	/* dm core refuses what comes by ioctl to a suspended device, no message. */
+	if (nx->live == n->stack) {
+		call->nexus = vdisk_pr_index(nx);
+		d->next = d->now;
+		r = vdisk_pr_apply(&d->next.state, call, told);
+	}
+	vdisk_pr_unlock(d, noio);
+	return r;
+}
+
+/* Do a call; who was preempted is in @victims, and pinned, if that is not NULL. */
 static int __vdisk_pr_do(struct vdisk_node *n, struct vdisk_pr_call *call,
 			 unsigned long *victims)
 {
 	struct vdisk_pr_nexus *nx = n->priv;
 	struct vdisk_pr_domain *d = nx->domain;
 	struct vdisk_pr_told told;
-	unsigned int i;
+	unsigned int begun, noio, i;
 	int r;
 
-	lockdep_assert_held(&d->lock);
-	/* dm core refuses calls for a suspended device, but looks too early. */
-	if (nx->live != n->stack)
-		return -EAGAIN;
-	call->nexus = vdisk_pr_index(nx);
-	d->next = d->now;
-	r = vdisk_pr_apply(&d->next.state, call, &told);
+	r = vdisk_pr_begin(d, &begun);
 	if (r)
 		return r;
-	if (memcmp(&d->next.state, &d->now.state, sizeof(d->now.state))) {
+	r = vdisk_pr_try(n, call, &told);
+	if (!r && memcmp(&d->next.state, &d->now.state, sizeof(d->now.state)))
 		r = vdisk_pr_commit(n, d);
-		if (r)
-			return r;
+	if (!r) {
+		noio = vdisk_pr_lock(d);
 		d->now.state = d->next.state;
+		for_each_set_bit(i, told.preempted, VDISK_PR_MAX)
+			if (victims)
+				vdisk_pr_pin(d, i, victims);
+		vdisk_pr_publish(d, NULL);
+		vdisk_pr_tell_all(d, &told);
+		vdisk_pr_sweep(d);
+		vdisk_pr_unlock(d, noio);
 	}
-	if (victims) {
-		bitmap_copy(victims, told.preempted, VDISK_PR_MAX);
-		for_each_set_bit(i, victims, VDISK_PR_MAX)
-			d->nexus[i]->pins++;
-	}
-	vdisk_pr_publish(d, victims);
-	vdisk_pr_tell_all(d, &told);
-	vdisk_pr_sweep(d);
-	return 0;
+	vdisk_pr_finish(d, begun);
+	return r;
 }
 
 static int vdisk_pr_do(struct vdisk_node *n, struct vdisk_pr_call *call)
 {
-	struct vdisk_pr_nexus *nx = n->priv;
-	unsigned int noio = vdisk_pr_lock(nx->domain);
-	int r = __vdisk_pr_do(n, call, NULL);
-
-	vdisk_pr_unlock(nx->domain, noio);
-	return r;
+	return __vdisk_pr_do(n, call, NULL);
 }
 
-/* Who is killed while it waits finds it done or not, as by any other call. */
+/* -EINPROGRESS: the victims are shut out, but the wait was interrupted. */
 static int vdisk_pr_preempt_abort(struct vdisk_node *n,
 				  struct vdisk_pr_call *call)
 {
+	DECLARE_BITMAP(victims, VDISK_PR_MAX) = {};
 	struct vdisk_pr_nexus *nx = n->priv;
-	DECLARE_BITMAP(victims, VDISK_PR_MAX);
-	struct vdisk_pr_domain *d = nx->domain;
-	unsigned int noio;
 	int r;
 
-	r = mutex_lock_killable(&d->drain_lock);
+	r = __vdisk_pr_do(n, call, victims);
 	if (r)
 		return r;
-	r = vdisk_pr_drain_rest(d);
-	if (!r) {
-		noio = vdisk_pr_lock(d);
-		r = __vdisk_pr_do(n, call, victims);
-		vdisk_pr_unlock(d, noio);
-		if (!r)
-			r = vdisk_pr_drain(d, victims);
-	}
-	mutex_unlock(&d->drain_lock);
+	r = vdisk_pr_drain(nx, victims) ? -EINPROGRESS : 0;
+	vdisk_pr_unpin(nx->domain, victims);
+	return r;
+}
+
+/* Of all who are not registered or may not write: who was preempted may be both. */
+static int vdisk_pr_drain_all(struct vdisk_node *n, struct vdisk_pr_call *call)
+{
+	DECLARE_BITMAP(victims, VDISK_PR_MAX) = {};
+	struct vdisk_pr_nexus *nx = n->priv;
+	struct vdisk_pr_domain *d = nx->domain;
+	unsigned int noio = vdisk_pr_lock(d), i;
+	int r;
+
+	for (i = 0; i < VDISK_PR_MAX; i++)
+		if (d->nexus[i] &&
+		    (!d->now.state.key[i] ||
+		     !(vdisk_pr_allowed(&d->now.state, i) &
+		       BIT_ULL((__force unsigned int)REQ_OP_WRITE))))
+			vdisk_pr_pin(d, i, victims);
+	vdisk_pr_unlock(d, noio);
+	r = vdisk_pr_drain(nx, victims) ? -EINPROGRESS : 0;
+	vdisk_pr_unpin(d, victims);
 	return r;
 }
 
@@ -516,11 +605,14 @@ static bool vdisk_pr_undoes(struct vdisk_pr_nexus *nx,
 
 	lockdep_assert_held(&nx->domain->lock);
 	for (i = 0; i < VDISK_PR_UNDOS; i++) {
-		if (nx->undo[i].task != current)
+		struct vdisk_pr_undo *undo = &nx->undo[i];
+
+		if (undo->task != current)
 			continue;
-		nx->undo[i].task = NULL;
+		undo->task = NULL;
 		return call->action == VDISK_PR_REGISTER && !call->new_key &&
-		       call->key == nx->undo[i].key;
+		       call->key == undo->key &&
+		       time_before(jiffies, undo->since + VDISK_PR_UNDO_TIME);
 	}
 	return false;
 }
@@ -538,6 +630,7 @@ static void vdisk_pr_failed(struct vdisk_pr_nexus *nx, u64 key)
 		undo = &nx->undo[nx->next_undo++ % VDISK_PR_UNDOS];
 	undo->task = current;
 	undo->key = key;
+	undo->since = jiffies;
 }
 
 static int vdisk_pr_op_register(struct block_device *face, u64 old_key,
@@ -552,17 +645,21 @@ static int vdisk_pr_op_register(struct block_device *face, u64 old_key,
 	struct vdisk_node *n = vdisk_pr_of(face);
 	struct vdisk_pr_nexus *nx = n->priv;
 	unsigned int noio;
-	int r = 0;
+	bool undoes;
+	int r;
 
 	if (flags & ~PR_FL_IGNORE_KEY)
 		return -EOPNOTSUPP;
 	noio = vdisk_pr_lock(nx->domain);
-	if (!vdisk_pr_undoes(nx, &call)) {
-		r = __vdisk_pr_do(n, &call, NULL);
-		/* Of a suspended device dm core undoes nothing. */
-		if (r && r != -EAGAIN && new_key)
-			vdisk_pr_failed(nx, new_key);
-	}
+	undoes = vdisk_pr_undoes(nx, &call);
+	vdisk_pr_unlock(nx->domain, noio);
+	if (undoes)
+		return 0;
+	r = vdisk_pr_do(n, &call);
+	if (!r || !new_key)
+		return r;
+	noio = vdisk_pr_lock(nx->domain);
+	vdisk_pr_failed(nx, new_key);
 	vdisk_pr_unlock(nx->domain, noio);
 	return r;
 }
@@ -688,20 +785,24 @@ static int vdisk_pr_read_type(struct vdisk_node *n, const char *word, u32 *type)
 			  (int)strnlen(word, 32), word);
 }
 
-/* Words of a message: k the key, n the new one or the victims', t the type. */
+/*
+ * Words of a message: k the key, n the new one or the victims', t the type. What
+ * has no action changes no state.
+ */
 static const struct vdisk_pr_verb {
 	const char *name;
 	const char *words;
+	int (*run)(struct vdisk_node *n, struct vdisk_pr_call *call);
 	enum vdisk_pr_action action;
-	bool abort;
 } vdisk_pr_verbs[] = {
-	{ "register", "kn", VDISK_PR_REGISTER },
-	{ "register-ignore", "n", VDISK_PR_REGISTER_IGNORE },
-	{ "reserve", "kt", VDISK_PR_RESERVE },
-	{ "release", "kt", VDISK_PR_RELEASE },
-	{ "preempt", "knt", VDISK_PR_PREEMPT },
-	{ "preempt-abort", "knt", VDISK_PR_PREEMPT, .abort = true },
-	{ "clear", "k", VDISK_PR_CLEAR },
+	{ "register", "kn", vdisk_pr_do, VDISK_PR_REGISTER },
+	{ "register-ignore", "n", vdisk_pr_do, VDISK_PR_REGISTER_IGNORE },
+	{ "reserve", "kt", vdisk_pr_do, VDISK_PR_RESERVE },
+	{ "release", "kt", vdisk_pr_do, VDISK_PR_RELEASE },
+	{ "preempt", "knt", vdisk_pr_do, VDISK_PR_PREEMPT },
+	{ "preempt-abort", "knt", vdisk_pr_preempt_abort, VDISK_PR_PREEMPT },
+	{ "clear", "k", vdisk_pr_do, VDISK_PR_CLEAR },
+	{ "drain", "", vdisk_pr_drain_all, VDISK_PR_ACTIONS },
 };
 
 /* Registering may ask that all is kept over a loss of power. */
@@ -746,14 +847,10 @@ static int vdisk_pr_command(struct vdisk_node *n,
 			return r;
 	}
 
-	if (verb->abort) {
-		/* It waits, perhaps for what another message is to release. */
-		mutex_unlock(&n->stack->message_lock);
-		r = vdisk_pr_preempt_abort(n, &call);
-		mutex_lock(&n->stack->message_lock);
-	} else {
-		r = vdisk_pr_do(n, &call);
-	}
+	/* It may wait, perhaps for what another message is to release. */
+	mutex_unlock(&n->stack->message_lock);
+	r = verb->run(n, &call);
+	mutex_lock(&n->stack->message_lock);
 	switch (r) {
 	case 0:
 		return 0;
@@ -764,9 +861,13 @@ static int vdisk_pr_command(struct vdisk_node *n,
 		return vdisk_fail(n, r, "%s: the device is suspended",
 				  verb->name);
 	case -EINTR:
+		return vdisk_fail(n, r, "%s: killed before it began", verb->name);
+	case -EINPROGRESS:
 		return vdisk_fail(n, r,
-				  "%s: killed; read-keys says whether it took effect, I/O of who was preempted may still be on its way",
+				  "%s: interrupted: they are shut out, but what they had sent before may still be on its way; drain waits for it",
 				  verb->name);
+	case -ENOMEM:
+		return vdisk_fail(n, r, "%s: out of memory", verb->name);
 	case -EINVAL:
 		return vdisk_fail(n, r,
 				  "%s: the reservation is of another type, or the victims' key is 0",
@@ -794,6 +895,11 @@ static int vdisk_pr_read(struct vdisk_node *n, int what, struct vdisk_out *out)
 	unsigned int noio, i;
 
 	noio = vdisk_pr_lock(d);
+	if (d->store && !d->loaded) {
+		vdisk_pr_unlock(d, noio);
+		return vdisk_fail(n, -ENODATA,
+				  "the store was not read yet: no device of the domain has gone live");
+	}
 	vdisk_pr_held(s, &held);
 	vdisk_emit(out, "generation=%u", held.generation);
 	if (what != VDISK_PR_KEYS)
@@ -829,7 +935,7 @@ static int vdisk_pr_message(struct vdisk_node *n, unsigned int argc,
 	if (what >= 0 && argc == 1)
 		return vdisk_pr_read(n, what, out);
 	return vdisk_fail(n, -EINVAL,
-			  "understands: register, register-ignore, reserve, release, preempt, preempt-abort, clear, read-keys, read-reservation, read-full-status");
+			  "understands: register, register-ignore, reserve, release, preempt, preempt-abort, clear, drain, read-keys, read-reservation, read-full-status");
 }
 
 /* The node */
@@ -870,7 +976,8 @@ static int vdisk_pr_store_words(struct vdisk_node *n, char **words)
 	out.buf = kvzalloc(out.max, GFP_KERNEL);
 	if (!out.buf)
 		return vdisk_fail(n, -ENOMEM, "out of memory");
-	vdisk_print_node(n->children[1], &out, NULL);
+	/* Another file may have the name now. */
+	vdisk_print_node(n->children[1], &out, vdisk_emit_inode);
 	*words = kstrdup(out.buf, GFP_KERNEL);
 	kvfree(out.buf);
 	return *words ? 0 : vdisk_fail(n, -ENOMEM, "out of memory");
@@ -1004,9 +1111,17 @@ static sector_t vdisk_pr_length(const struct vdisk_node *n)
 
 static int vdisk_pr_give(struct vdisk_node *n)
 {
+	struct vdisk_node *store = n->nr_children > 1 ? n->children[1] : NULL;
+
 	n->children[0]->len = n->len;
-	if (n->nr_children > 1)
-		n->children[1]->len = VDISK_PR_STORE_SECTORS;
+	if (!store)
+		return 0;
+	store->len = VDISK_PR_STORE_SECTORS;
+	if (store->lim.logical_block_size > VDISK_PR_BLOCK_MAX)
+		return vdisk_fail(n, -EINVAL,
+				  "store: blocks of %u bytes: at most %u",
+				  store->lim.logical_block_size,
+				  VDISK_PR_BLOCK_MAX);
 	return 0;
 }
 
@@ -1140,15 +1255,30 @@ static int vdisk_pr_take_over(struct vdisk_pr_domain *d)
 static int vdisk_pr_load_store(struct vdisk_node *n, struct vdisk_pr_domain *d,
 			       const char **why)
 {
-	int r = vdisk_pr_read_store(n, d);
+	blk_status_t status;
+	unsigned int noio;
+	int r;
 
+	/* A slot may be what a host wrote that went down before it was durable. */
+	status = vdisk_io_sync(n->children[1], REQ_OP_WRITE | REQ_PREFLUSH, 0,
+			       NULL, 0);
+	*why = "the store cannot be flushed";
+	if (status)
+		return blk_status_to_errno(status);
+	r = vdisk_pr_read_store(n, d);
 	*why = "out of memory";
 	if (!r && strcmp(d->next.domain, d->name)) {
 		*why = "the store is another domain's";
 		return -EINVAL;
 	}
-	if (!r)
-		return vdisk_pr_take_over(d);
+	if (!r) {
+		noio = vdisk_pr_lock(d);
+		r = vdisk_pr_take_over(d);
+		vdisk_pr_unlock(d, noio);
+		if (r == -ENOSPC)
+			*why = "the store is full, and a table is one nexus more";
+		return r;
+	}
 	if (r == -ENODATA)
 		return 0;
 	if (r == -ENOMEM)
@@ -1161,9 +1291,11 @@ static int vdisk_pr_load_store(struct vdisk_node *n, struct vdisk_pr_domain *d,
 /* The first table that goes live reads the store, and makes both slots good. */
 static int vdisk_pr_load(struct vdisk_node *n, struct vdisk_pr_domain *d)
 {
+	unsigned int noio;
 	const char *why;
 	int r;
 
+	lockdep_assert_held(&d->command);
 	r = vdisk_pr_load_store(n, d, &why);
 	if (!r) {
 		d->now.sequence++;
@@ -1173,8 +1305,10 @@ static int vdisk_pr_load(struct vdisk_node *n, struct vdisk_pr_domain *d)
 		why = "the store cannot be written";
 	}
 	DMERR("%s: %s (%d)", dm_table_device_name(n->stack->ti->table), why, r);
+	noio = vdisk_pr_lock(d);
 	memset(&d->now.state, 0, sizeof(d->now.state));
 	vdisk_pr_sweep(d);
+	vdisk_pr_unlock(d, noio);
 	return r;
 }
 
@@ -1182,16 +1316,38 @@ static int vdisk_pr_preresume(struct vdisk_node *n)
 {
 	struct vdisk_pr_nexus *nx = n->priv;
 	struct vdisk_pr_domain *d = nx->domain;
-	unsigned int noio = vdisk_pr_lock(d);
-	int r = 0;
+	unsigned int begun, noio;
+	int r;
 
-	if (d->store && !d->loaded) {
+	/* Neither is ever undone. */
+	if (!d->store || READ_ONCE(d->loaded))
+		return 0;
+	r = vdisk_pr_begin(d, &begun);
+	if (r)
+		return r;
+	if (!d->loaded) {
 		r = vdisk_pr_load(n, d);
-		d->loaded = !r;
+		noio = vdisk_pr_lock(d);
+		WRITE_ONCE(d->loaded, !r);
 		vdisk_pr_publish(d, NULL);
+		vdisk_pr_unlock(d, noio);
 	}
-	vdisk_pr_unlock(d, noio);
+	vdisk_pr_finish(d, begun);
 	return r;
+}
+
+static void vdisk_pr_presuspend(struct vdisk_node *n)
+{
+	struct vdisk_pr_nexus *nx = n->priv;
+
+	WRITE_ONCE(nx->stopping, true);
+}
+
+static void vdisk_pr_presuspend_undo(struct vdisk_node *n)
+{
+	struct vdisk_pr_nexus *nx = n->priv;
+
+	WRITE_ONCE(nx->stopping, false);
 }
 
 static void vdisk_pr_resume(struct vdisk_node *n)
@@ -1199,6 +1355,7 @@ static void vdisk_pr_resume(struct vdisk_node *n)
 	struct vdisk_pr_nexus *nx = n->priv;
 	unsigned int noio = vdisk_pr_lock(nx->domain);
 
+	WRITE_ONCE(nx->stopping, false);
 	nx->live = n->stack;
 	if (nx->untold)
 		vdisk_pr_event(nx);
@@ -1212,7 +1369,6 @@ static void vdisk_pr_postsuspend(struct vdisk_node *n)
 	unsigned int noio = vdisk_pr_lock(nx->domain);
 
 	nx->live = NULL;
-	memset(nx->undo, 0, sizeof(nx->undo));
 	vdisk_pr_unlock(nx->domain, noio);
 }
 
@@ -1248,10 +1404,14 @@ const struct vdisk_ops vdisk_pr_ops = {
 	.route = vdisk_pr_route,
 	.map = vdisk_pr_map,
 	.end = vdisk_pr_end,
+	.presuspend = vdisk_pr_presuspend,
+	.presuspend_undo = vdisk_pr_presuspend_undo,
 	.preresume = vdisk_pr_preresume,
 	.resume = vdisk_pr_resume,
 	.postsuspend = vdisk_pr_postsuspend,
 	.status = vdisk_pr_status,
 	.message = vdisk_pr_message,
 	.works = true,
+	.writes_store = true,
+	.store = 1,
 };

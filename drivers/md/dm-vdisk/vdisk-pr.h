@@ -77,6 +77,7 @@ struct vdisk_pr_told {
  * A store: two slots of equal contents, dm-vdisk-format.rst. Little-endian.
  */
 #define VDISK_PR_SLOT_BYTES	32768
+#define VDISK_PR_BLOCK_MAX	4096	/* what is written is a multiple of it */
 #define VDISK_PR_SLOT_SECTORS	(VDISK_PR_SLOT_BYTES >> SECTOR_SHIFT)
 #define VDISK_PR_STORE_SECTORS	(2 * VDISK_PR_SLOT_SECTORS)
 #define VDISK_PR_MAGIC		0x5250206b73696476ULL	/* "vdisk PR" */

@@ -106,6 +106,18 @@ static bool vdisk_reads_base(const struct vdisk_node *n)
 }
 
 /**
+ * vdisk_is_store - does its parent write it, whatever the parent is asked to do?
+ * @n: the node
+ *
+ * Return: true if so.
+ */
+bool vdisk_is_store(const struct vdisk_node *n)
+{
+	return n->parent && n->parent->ops->writes_store &&
+	       n->index == n->parent->ops->store;
+}
+
+/**
  * vdisk_read_only - is a node only ever read?
  * @n: the node; its ctr may be running
  *
@@ -118,7 +130,7 @@ bool vdisk_read_only(const struct vdisk_node *n)
 	for (; n->parent; n = n->parent) {
 		if (n->index && vdisk_reads_base(n->parent))
 			return true;
-		if (!n->index && n->parent->ops->writes_store)
+		if (vdisk_is_store(n))
 			return false;
 	}
 	return false;
@@ -128,7 +140,7 @@ bool vdisk_read_only(const struct vdisk_node *n)
  * vdisk_is_written - may a node be written to?
  * @n: the node; its ctr may be running
  *
- * A cache writes to its store, also if the table is read-only.
+ * A cache or a pr writes to its store, also if the table is read-only.
  *
  * Return: true if what it opens is to be opened for that.
  */
@@ -139,10 +151,25 @@ bool vdisk_is_written(const struct vdisk_node *n)
 	for (; n->parent; n = n->parent) {
 		if (n->index && vdisk_reads_base(n->parent))
 			return false;
-		if (!n->index && n->parent->ops->writes_store)
+		if (vdisk_is_store(n))
 			return true;
 	}
 	return dm_table_get_mode((struct dm_table *)table) & VDISK_OPEN_WRITE;
+}
+
+/**
+ * vdisk_emit_inode - add to a line what it does not tell apart
+ * @n: the node: of a leaf in a file, another file may have the name some day
+ * @out: where to
+ *
+ * Context: Any context.
+ */
+void vdisk_emit_inode(struct vdisk_node *n, struct vdisk_out *out)
+{
+	if (n->inode)
+		/* i_ino: unsigned long in 6.12, u64 in 7.3. */
+		vdisk_emit(out, " inode=%u:%llu:%u", n->inode->i_sb->s_dev,
+			   (u64)n->inode->i_ino, n->inode->i_generation);
 }
 
 /**

@@ -327,11 +327,17 @@ static int vdisk_test_message(struct vdisk_node *n, unsigned int argc,
 		vdisk_test_release(n, false);
 		return 0;
 	}
+	if (argc == 1 && !strcmp(argv[0], "hold")) {
+		spin_lock_irq(&t->lock);
+		t->holding = t->mode == TEST_HOLD;
+		spin_unlock_irq(&t->lock);
+		return 0;
+	}
 	if (argc == 1 && !strcmp(argv[0], "held")) {
 		vdisk_emit(out, "%u", READ_ONCE(t->nr_held));
 		return 1;
 	}
-	return vdisk_fail(n, -EINVAL, "understands: release, held");
+	return vdisk_fail(n, -EINVAL, "understands: release, hold, held");
 }
 
 const struct vdisk_ops vdisk_test_ops = {

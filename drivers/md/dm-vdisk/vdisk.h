@@ -118,7 +118,8 @@ struct vdisk_run {
  * @files: it needs @stack->files, and not @stack->wq
  * @longer: it may be given more than its natural length
  * @reads_base: its second child is only ever read, but for write_through
- * @writes_store: its first child is written, also if the node is only read
+ * @writes_store: its @store is written, also if the node is only read
+ * @store: which child that is
  * @remaps: bios pass it without the node keeping anything of its own.
  */
 struct vdisk_ops {
@@ -159,6 +160,7 @@ struct vdisk_ops {
 	bool longer;
 	bool reads_base;
 	bool writes_store;
+	unsigned int store;
 	bool remaps;
 };
 
@@ -409,8 +411,10 @@ int vdisk_check_place(struct vdisk_node *n, const char *what, sector_t size,
 		      unsigned int block, sector_t start, sector_t len);
 void vdisk_stack_dtr(struct vdisk_stack *s);
 void vdisk_stack_limits(struct vdisk_stack *s);
+bool vdisk_is_store(const struct vdisk_node *n);
 bool vdisk_read_only(const struct vdisk_node *n);
 bool vdisk_is_written(const struct vdisk_node *n);
+void vdisk_emit_inode(struct vdisk_node *n, struct vdisk_out *out);
 bool vdisk_is_below(const struct vdisk_node *n, const struct vdisk_node *top);
 void vdisk_stack_presuspend(struct vdisk_stack *s);
 void vdisk_stack_presuspend_undo(struct vdisk_stack *s);
