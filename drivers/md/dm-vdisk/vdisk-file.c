@@ -29,6 +29,7 @@
 #include <linux/errseq.h>
 #include <linux/falloc.h>
 #include <linux/file.h>
+#include <linux/magic.h>
 #include <linux/mempool.h>
 #include <linux/memcontrol.h>
 #include <linux/pagemap.h>
@@ -64,6 +65,7 @@
  * @block: the disk's block size
  * @direct: past the page cache
  * @nowait: the file system knows IOCB_NOWAIT
+ * @dsync: and IOCB_DSYNC, see vdisk_file_dsyncs()
  * @write: opened for writing
  * @shared: as the line says
  * @punch: the file system makes holes
@@ -93,6 +95,7 @@ struct vdisk_file {
 	unsigned int block;
 	bool direct;
 	bool nowait;
+	bool dsync;
 	bool write;
 	bool shared;
 	bool punch;
@@ -229,6 +232,18 @@ static void vdisk_file_end(struct vdisk_file *f, struct vdisk_io *io, long ret)
 	vdisk_file_end_as(f, io, ret ? vdisk_file_status_of(ret) : BLK_STS_OK);
 }
 
+/* On a worker: FUA, where IOCB_DSYNC does not do. */
+static void vdisk_file_sync(struct vdisk_io *io)
+{
+	struct vdisk_file *f = io->at->priv;
+	loff_t pos = vdisk_file_pos(f, io->bio);
+	loff_t last = pos + io->bio->bi_iter.bi_size - 1;
+	unsigned int noio = memalloc_noio_save();
+
+	vdisk_file_end(f, io, vfs_fsync_range(f->file, pos, last, 1));
+	memalloc_noio_restore(noio);
+}
+
 /*
  * The file system is frozen. Nobody sleeps until that ends: it may take for
  * ever, and a noflush suspend wants its bios back.
@@ -302,14 +317,18 @@ static void vdisk_file_done(struct vdisk_file *f, struct vdisk_file_io *st)
 {
 	struct vdisk_io *io = st->io;
 	unsigned int size = io->bio->bi_iter.bi_size;
+	bool write = bio_op(io->bio) == REQ_OP_WRITE;
 	long ret = st->ret;
 
-	if (bio_op(io->bio) == REQ_OP_WRITE)
+	if (write)
 		kiocb_end_write(&st->iocb);
 	if (ret > 0)
 		st->done += ret;
 	if (st->done == size) {
-		vdisk_file_end(f, io, 0);
+		if (write && !f->dsync && (io->bio->bi_opf & REQ_FUA))
+			vdisk_defer_to(io, f->n->stack->files, vdisk_file_sync);
+		else
+			vdisk_file_end(f, io, 0);
 		return;
 	}
 	/*
@@ -375,7 +394,7 @@ static bool vdisk_file_iter(struct vdisk_file *f, struct vdisk_file_io *st,
 	};
 	if (bio_op(bio) == REQ_OP_WRITE)
 		st->iocb.ki_flags |= IOCB_WRITE;
-	if (bio->bi_opf & REQ_FUA)
+	if (f->dsync && (bio->bi_opf & REQ_FUA))
 		st->iocb.ki_flags |= IOCB_DSYNC;
 	if (f->direct)
 		st->iocb.ki_flags |= IOCB_DIRECT;
@@ -514,7 +533,7 @@ static int vdisk_file_bounce_page(struct vdisk_file *f, struct bio *bio,
 {
 	bool write = bio_op(bio) == REQ_OP_WRITE;
 	unsigned int a = round_down(from, f->align), b = round_up(to, f->align);
-	int dsync = bio->bi_opf & REQ_FUA ? IOCB_DSYNC : 0;
+	int dsync = f->dsync && (bio->bi_opf & REQ_FUA) ? IOCB_DSYNC : 0;
 	int flags = IOCB_DIRECT, r = 0;
 
 	if (pos + b > i_size_read(file_inode(f->file))) {
@@ -846,6 +865,18 @@ static bool vdisk_file_can_punch(struct vdisk_file *f)
 }
 
 /*
+ * Is what was written with IOCB_DSYNC durable when it has ended? Those with no
+ * disk of their own may sync only what ends at once, not what is still queued, or
+ * leave it to a server, as FUSE does on a disk too.
+ */
+static bool vdisk_file_dsyncs(struct vdisk_file *f)
+{
+	struct super_block *sb = file_inode(f->file)->i_sb;
+
+	return sb->s_bdev && sb->s_magic != FUSE_SUPER_MAGIC;
+}
+
+/*
  * May something below look at the data twice, to sum it up or to mirror it? A
  * file system that lies on no single device is not asked.
  */
@@ -915,6 +946,7 @@ static int vdisk_file_open(struct vdisk_node *n, struct vdisk_file *f)
 	if (r)
 		return r;
 	f->nowait = f->file->f_mode & FMODE_NOWAIT;
+	f->dsync = vdisk_file_dsyncs(f);
 	f->told = f->file->f_wb_err;
 	r = vdisk_file_alignment(n, f) ?: vdisk_file_check_twice(n, f) ?:
 	    vdisk_file_set_path(n, f->file);
