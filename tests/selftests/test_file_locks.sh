@@ -83,12 +83,31 @@ refused "file: $busy" "file $img" 16384
 run_fails 'shared: nobody who does not expect it may read' load_ro "file $img ro"
 may_not 'nor cloud-hypervisor write' write 0 0 "$img"
 gone a b
-refused 'concat/0/file: path: twice in this stack' "concat ( file $img len:8 ) ( file $img start:8 )" 16
+refused 'concat/0/file: path: twice in this table' "concat ( file $img len:8 ) ( file $img start:8 )" 16
 vd a 16 "concat ( file $img len:8 shared ) ( file $img start:8 shared )"
 ok $? 'shared: twice in a stack'
 gone a
 run_ok 'read-only: twice in a stack' load_ro "concat ( file $img len:8192 ) ( file $img start:8192 )"
 dmsetup clear "$VD$scratch"
+
+# Two lines of a table, which is no reload
+# lines [OPTION_OF_FIRST [OPTION_OF_SECOND]]: what follows "0 8 vdisk"
+lines() { printf 'file %s len:8 %s\n8 8 vdisk file %s start:8 len:8 %s' "$img" "${1-}" "$img" "${2-}"; }
+refused 'file: path: twice in this table' "$(lines)" 8
+refused 'file: path: twice in this table' "$(lines shared)" 8
+refused 'file: path: twice in this table' "overlay volatile ( ram ) ( file $img len:8 )"$'\n'"8 8 vdisk file $img" 8
+dm a "0 8 vdisk $(lines shared shared)"
+ok $? 'shared: two lines'
+run_ok 'shared: two lines, reloaded' reload a "0 8 vdisk $(lines shared shared)"
+gone a
+may 'nobody has it' write 0 0 "$img"
+run_ok 'read-only: two lines' dmsetup load --readonly "$VD$scratch" --table "0 8 vdisk $(lines ro ro)"
+run_ok 'read-only: two lines, loaded over them' dmsetup load --readonly "$VD$scratch" --table "0 8 vdisk $(lines ro ro)"
+may_not 'read-only: two lines: locked' write 0 0 "$img"
+run_ok 'one line, loaded over them' dmsetup load "$VD$scratch" --table "0 16384 vdisk file $img"
+run_ok 'one line, loaded again' dmsetup load "$VD$scratch" --table "0 16384 vdisk file $img"
+dmsetup clear "$VD$scratch"
+may 'nobody has it' write 0 0 "$img"
 
 # Others were first
 for lock in 'write 0 0' 'read 0 0' 'read 101 1' 'read 100 102'; do

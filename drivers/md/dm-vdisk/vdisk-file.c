@@ -57,7 +57,7 @@
  * struct vdisk_file - the node
  * @n: back
  * @file: open
- * @hold: keeps others out
+ * @user: of the hold that keeps others out
  * @nr: sectors from @n->start on
  * @align: of offset and length, for direct I/O; 1 if buffered
  * @read_align: the same for reads, which may be less: XFS where files share blocks
@@ -87,7 +87,7 @@
 struct vdisk_file {
 	struct vdisk_node *n;
 	struct file *file;
-	struct vdisk_hold *hold;
+	struct vdisk_hold_user user;
 	sector_t nr;
 	unsigned int align;
 	unsigned int read_align;
@@ -827,22 +827,6 @@ static int vdisk_file_set_path(struct vdisk_node *n, struct file *file)
 	return 0;
 }
 
-/* Nor must another node of the stack have it, which shares the hold. */
-static int vdisk_file_check_twice(struct vdisk_node *n, struct vdisk_file *f)
-{
-	unsigned int i;
-
-	for (i = 0; i < n->stack->nr_nodes; i++) {
-		struct vdisk_node *other = n->stack->nodes[i];
-		struct vdisk_file *o = other->priv;
-
-		if (other->built && other->inode == file_inode(f->file) &&
-		    (o->write || f->write) && !(o->shared && f->shared))
-			return vdisk_fail(n, -EBUSY, "path: twice in this stack");
-	}
-	return 0;
-}
-
 /*
  * Nobody tells whether holes can be made. Where no file has data, one changes
  * nothing.
@@ -948,14 +932,13 @@ static int vdisk_file_open(struct vdisk_node *n, struct vdisk_file *f)
 	f->nowait = f->file->f_mode & FMODE_NOWAIT;
 	f->dsync = vdisk_file_dsyncs(f);
 	f->told = f->file->f_wb_err;
-	r = vdisk_file_alignment(n, f) ?: vdisk_file_check_twice(n, f) ?:
-	    vdisk_file_set_path(n, f->file);
-	if (r)
-		goto close;
-	f->hold = vdisk_hold_get(n, f->file, f->write, f->shared);
-	if (IS_ERR(f->hold)) {
-		r = PTR_ERR(f->hold);
-		goto close;
+	f->user.write = f->write;
+	f->user.shared = f->shared;
+	r = vdisk_file_alignment(n, f) ?: vdisk_file_set_path(n, f->file) ?:
+	    vdisk_hold_get(n, f->file, &f->user);
+	if (r) {
+		fput(f->file);
+		return r;
 	}
 	f->punch = vdisk_file_can_punch(f);
 	n->priv = f;
@@ -963,10 +946,6 @@ static int vdisk_file_open(struct vdisk_node *n, struct vdisk_file *f)
 	n->caches = f->write;
 	n->stable = vdisk_file_is_stable(f);
 	return 0;
-
-close:
-	fput(f->file);
-	return r;
 }
 
 static void vdisk_file_dtr(struct vdisk_node *n)
@@ -975,7 +954,7 @@ static void vdisk_file_dtr(struct vdisk_node *n)
 
 	if (f->ranges)
 		vdisk_ranges_put(f->ranges);
-	vdisk_hold_put(f->hold, f->write, f->shared);
+	vdisk_hold_put(&f->user);
 	fput(f->file);
 	vdisk_file_free(f);
 }

@@ -2,7 +2,8 @@
 /*
  * Holds: who has a file. There is one for each mapped device and inode, however
  * many nodes and tables of the device use the file: a reload finds its
- * predecessor's lock, instead of being kept out by it.
+ * predecessor's lock, instead of being kept out by it. The lines of one table
+ * are no reload of each other, so there a hold keeps them apart by itself.
  *
  * A hold owns open-file-description locks. They keep out other programs and other
  * mapped devices, and those keep out us. The bytes are QEMU's (its
@@ -38,13 +39,13 @@ static const loff_t vdisk_hold_bytes[] = {
  * @list: in vdisk_holds
  * @md: the mapped device
  * @file: as its first user has opened it; the locks are on it
- * @nr: users, by whether they write and whether they share
+ * @users: struct vdisk_hold_user
  */
 struct vdisk_hold {
 	struct list_head list;
 	struct mapped_device *md;
 	struct file *file;
-	unsigned int nr[2][2];
+	struct list_head users;
 };
 
 /* Guards the list and all holds. Taken by constructors and destructors only. */
@@ -86,24 +87,42 @@ static int vdisk_hold_test(struct vdisk_hold *hold, loff_t byte)
 	return r;
 }
 
-static bool vdisk_hold_used(const struct vdisk_hold *hold)
+static bool vdisk_hold_user_wants(const struct vdisk_hold_user *user, loff_t byte)
 {
-	return hold->nr[0][0] || hold->nr[0][1] ||
-	       hold->nr[1][0] || hold->nr[1][1];
+	switch (byte) {
+	case BYTE_WRITES_ALONE:
+		return user->write && !user->shared;
+	case BYTE_READS:
+		return true;
+	case BYTE_WRITES:
+		return user->write;
+	default:
+		return !user->shared;
+	}
 }
 
 static bool vdisk_hold_wants(const struct vdisk_hold *hold, loff_t byte)
 {
-	switch (byte) {
-	case BYTE_WRITES_ALONE:
-		return hold->nr[1][0];
-	case BYTE_READS:
-		return vdisk_hold_used(hold);
-	case BYTE_WRITES:
-		return hold->nr[1][0] || hold->nr[1][1];
-	default:
-		return hold->nr[0][0] || hold->nr[1][0];
-	}
+	const struct vdisk_hold_user *user;
+
+	list_for_each_entry(user, &hold->users, list)
+		if (vdisk_hold_user_wants(user, byte))
+			return true;
+	return false;
+}
+
+/* Who writes has the file alone in its table, unless all share it. */
+static bool vdisk_hold_admits(const struct vdisk_hold *hold,
+			      const struct vdisk_hold_user *user)
+{
+	const struct vdisk_hold_user *other;
+
+	list_for_each_entry(other, &hold->users, list)
+		if (other->table == user->table &&
+		    (other->write || user->write) &&
+		    !(other->shared && user->shared))
+			return false;
+	return true;
 }
 
 /*
@@ -201,15 +220,18 @@ static struct vdisk_hold *vdisk_hold_find(struct mapped_device *md,
 		return NULL;
 	hold->md = md;
 	hold->file = get_file(file);
+	INIT_LIST_HEAD(&hold->users);
 	list_add_tail(&hold->list, &vdisk_holds);
 	return hold;
 }
 
-static void __vdisk_hold_put(struct vdisk_hold *hold, bool write, bool shared)
+static void __vdisk_hold_put(struct vdisk_hold_user *user)
 {
+	struct vdisk_hold *hold = user->hold;
+
 	lockdep_assert_held(&vdisk_holds_lock);
-	hold->nr[write][shared]--;
-	if (vdisk_hold_used(hold)) {
+	list_del(&user->list);
+	if (!list_empty(&hold->users)) {
 		/* If that fails for want of memory, more stays locked than has to. */
 		vdisk_hold_apply(hold);
 		return;
@@ -225,58 +247,59 @@ static void __vdisk_hold_put(struct vdisk_hold *hold, bool write, bool shared)
  * vdisk_hold_get - take a file for a node, unless others have it
  * @n: the node
  * @file: the file, just opened
- * @write: the node writes it
- * @shared: others that share it too may have it as well
+ * @user: @write and @shared are set; for vdisk_hold_put()
  *
  * Context: Process context, may sleep.
- * Return: the hold, for vdisk_hold_put(), or ERR_PTR after vdisk_fail().
+ * Return: 0, or -errno after vdisk_fail().
  */
-struct vdisk_hold *vdisk_hold_get(struct vdisk_node *n, struct file *file,
-				  bool write, bool shared)
+int vdisk_hold_get(struct vdisk_node *n, struct file *file,
+		   struct vdisk_hold_user *user)
 {
 	struct mapped_device *md = dm_table_get_md(n->stack->ti->table);
-	struct vdisk_hold *hold = NULL;
+	struct vdisk_hold *hold;
 	int r;
 
+	user->table = n->stack->ti->table;
 	mutex_lock(&vdisk_holds_lock);
 	if (vdisk_hold_leads_to(file_inode(file)->i_sb, dm_disk(md), 0)) {
 		r = vdisk_fail(n, -ELOOP,
 			       "path: on a file system on this very disk");
-		goto fail;
+		goto out;
 	}
 	hold = vdisk_hold_find(md, file);
 	if (!hold) {
 		r = vdisk_fail(n, -ENOMEM, "out of memory");
-		goto fail;
+		goto out;
 	}
-	hold->nr[write][shared]++;
+	if (!vdisk_hold_admits(hold, user)) {
+		r = vdisk_fail(n, -EBUSY, "path: twice in this table");
+		goto out;
+	}
+	user->hold = hold;
+	list_add_tail(&user->list, &hold->users);
 	r = vdisk_hold_apply(hold);
-	if (!r) {
-		mutex_unlock(&vdisk_holds_lock);
-		return hold;
-	}
-	__vdisk_hold_put(hold, write, shared);
+	if (!r)
+		goto out;
+	__vdisk_hold_put(user);
 	if (r == -EAGAIN || r == -EACCES)
 		r = vdisk_fail(n, -EBUSY,
 			       "path: in use by another disk or program");
 	else
 		r = vdisk_fail(n, r, "path: cannot be locked (%pe)", ERR_PTR(r));
-fail:
+out:
 	mutex_unlock(&vdisk_holds_lock);
-	return ERR_PTR(r);
+	return r;
 }
 
 /**
  * vdisk_hold_put - undo vdisk_hold_get()
- * @hold: the hold; may be freed
- * @write: as there
- * @shared: as there
+ * @user: as there
  *
  * Context: Process context, may sleep.
  */
-void vdisk_hold_put(struct vdisk_hold *hold, bool write, bool shared)
+void vdisk_hold_put(struct vdisk_hold_user *user)
 {
 	mutex_lock(&vdisk_holds_lock);
-	__vdisk_hold_put(hold, write, shared);
+	__vdisk_hold_put(user);
 	mutex_unlock(&vdisk_holds_lock);
 }

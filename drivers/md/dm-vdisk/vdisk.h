@@ -477,9 +477,26 @@ void vdisk_object_exit(void);
 
 /* vdisk-hold.c: who has a file, and keeps others from it */
 struct vdisk_hold;
-struct vdisk_hold *vdisk_hold_get(struct vdisk_node *n, struct file *file,
-				  bool write, bool shared);
-void vdisk_hold_put(struct vdisk_hold *hold, bool write, bool shared);
+
+/**
+ * struct vdisk_hold_user - a node that has a file
+ * @list: in vdisk_hold.users
+ * @hold: of the file
+ * @table: the node's
+ * @write: it writes
+ * @shared: others that share it too may have it as well
+ */
+struct vdisk_hold_user {
+	struct list_head list;
+	struct vdisk_hold *hold;
+	const struct dm_table *table;
+	bool write;
+	bool shared;
+};
+
+int vdisk_hold_get(struct vdisk_node *n, struct file *file,
+		   struct vdisk_hold_user *user);
+void vdisk_hold_put(struct vdisk_hold_user *user);
 
 /* vdisk-range.c: who writes what of a file whose blocks are written in parts */
 struct vdisk_ranges;
