@@ -254,16 +254,19 @@ static inline u32 vdisk_stat_read_align(const struct kstat *stat)
 }
 #endif
 
-/* What locks and leases have in common is a struct of its own since 6.9. */
+/*
+ * What locks and leases have in common is a struct of its own since 6.9. The
+ * owner is the file, as F_OFD_SETLK has it: NFS and the last fput() look for that.
+ */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 9, 0)
 #define vdisk_lock_type(fl)	((fl)->c.flc_type)
 
 static inline void vdisk_lock_init(struct file_lock *fl, struct file *file,
-				   void *owner, int type)
+				   int type)
 {
 	locks_init_lock(fl);
 	fl->c.flc_file = file;
-	fl->c.flc_owner = owner;
+	fl->c.flc_owner = file;
 	fl->c.flc_flags = FL_POSIX | FL_OFDLCK;
 	fl->c.flc_type = type;
 }
@@ -271,11 +274,11 @@ static inline void vdisk_lock_init(struct file_lock *fl, struct file *file,
 #define vdisk_lock_type(fl)	((fl)->fl_type)
 
 static inline void vdisk_lock_init(struct file_lock *fl, struct file *file,
-				   void *owner, int type)
+				   int type)
 {
 	locks_init_lock(fl);
 	fl->fl_file = file;
-	fl->fl_owner = owner;
+	fl->fl_owner = file;
 	fl->fl_flags = FL_POSIX | FL_OFDLCK;
 	fl->fl_type = type;
 }

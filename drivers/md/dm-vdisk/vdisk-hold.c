@@ -5,7 +5,7 @@
  * predecessor's lock, instead of being kept out by it. The lines of one table
  * are no reload of each other, so there a hold keeps them apart by itself.
  *
- * A hold owns open-file-description locks. They keep out other programs and other
+ * A hold has open-file-description locks. They keep out other programs and other
  * mapped devices, and those keep out us. The bytes are QEMU's (its
  * block/file-posix.c): a read lock on 100 + n says "I do n", one on 200 + n "let
  * nobody else do n"; of interest are 0, reading, and 1, writing. Cloud-hypervisor
@@ -58,7 +58,7 @@ static int vdisk_hold_lock(struct vdisk_hold *hold, int type, loff_t first,
 	struct file_lock fl;
 	int r;
 
-	vdisk_lock_init(&fl, hold->file, hold, type);
+	vdisk_lock_init(&fl, hold->file, type);
 	fl.fl_start = first;
 	fl.fl_end = last;
 	r = vfs_lock_file(hold->file, F_SETLK, &fl, NULL);
@@ -75,7 +75,7 @@ static int vdisk_hold_test(struct vdisk_hold *hold, loff_t byte)
 	struct file_lock fl;
 	int r;
 
-	vdisk_lock_init(&fl, hold->file, hold, F_WRLCK);
+	vdisk_lock_init(&fl, hold->file, F_WRLCK);
 	fl.fl_start = byte;
 	fl.fl_end = byte;
 	r = vfs_test_lock(hold->file, &fl);
@@ -236,7 +236,10 @@ static void __vdisk_hold_put(struct vdisk_hold_user *user)
 		vdisk_hold_apply(hold);
 		return;
 	}
-	/* No lock may outlive its file. Of the whole file it takes no memory. */
+	/*
+	 * No lock may outlive its file. Of the whole file it takes no memory. What
+	 * a server does not let go then goes with the file, which owns the locks.
+	 */
 	vdisk_hold_lock(hold, F_UNLCK, 0, OFFSET_MAX);
 	list_del(&hold->list);
 	fput(hold->file);
