@@ -165,6 +165,39 @@ if has_config CONFIG_XFS_QUOTA; then
 	gone a
 	umount "$mnt"
 fi
+
+# What must not change: swap, and what chattr says: discards ask, as fallocate(2) does.
+make_fs ext4 "$under"
+head -c 16M /dev/zero >"$img"
+chmod 600 "$img"
+sync "$img"
+before=$(allocated "$img")
+vd a 32768 "file $img"
+discards() {
+	is "$(error blkdiscard "$a")" 'Input/output error' "$1: no discard"
+	# 6.1 writes them then, as what is only appended to can still be written by who has it open
+	[[ $1 == *+a ]] || is "$(error blkdiscard -z "$a")" 'Input/output error' "$1: no write zeroes"
+	is "$(counter a file 1 error) $(allocated "$img")" "$2 $before" "$1: all is there"
+}
+for attribute in i a; do
+	chattr "+$attribute" "$img"
+	discards "chattr +$attribute" -1
+	chattr "-$attribute" "$img"
+done
+if has_config CONFIG_SWAP; then
+	mkswap "$img" >/dev/null
+	undo=("swapoff $img" "${undo[@]}")
+	swapon "$img"
+	discards 'swap' -26
+	scratch
+	refused 'file: path: a swap file that is in use' "file $img" 32768
+	refusals
+	gone scratch
+	swapoff "$img"
+fi
+run_ok 'and then discards' blkdiscard "$a"
+gone a
+umount "$mnt"
 gone under
 run_ok 'nothing holds the module' rmmod dm_vdisk
 done_testing

@@ -610,6 +610,20 @@ static void vdisk_file_rw(struct vdisk_file *f, struct vdisk_file_io *st)
 	vdisk_file_done(f, st);
 }
 
+/* As vfs_fallocate(), which would wait for a thaw: the caller sees to that. */
+static int vdisk_file_fallocate(struct vdisk_file *f, int mode, loff_t pos,
+				loff_t len)
+{
+	struct inode *inode = file_inode(f->file);
+
+	if (IS_APPEND(inode) || IS_IMMUTABLE(inode))
+		return -EPERM;
+	if (IS_SWAPFILE(inode))
+		return -ETXTBSY;
+	return f->file->f_op->fallocate(f->file, mode | FALLOC_FL_KEEP_SIZE, pos,
+					len);
+}
+
 /*
  * Discards make a hole. So does write zeroes, unless the space is to stay: then
  * not every file system can, and the block layer writes the zeroes.
@@ -631,8 +645,7 @@ static void vdisk_file_range(struct vdisk_file *f, struct vdisk_file_io *st)
 		return;
 	}
 	old = override_creds(f->file->f_cred);
-	r = f->file->f_op->fallocate(f->file, mode | FALLOC_FL_KEEP_SIZE, pos,
-				     len);
+	r = vdisk_file_fallocate(f, mode, pos, len);
 	if (!r && (bio->bi_opf & REQ_FUA))
 		r = vfs_fsync_range(f->file, pos, pos + len - 1, 1);
 	revert_creds(old);
@@ -841,8 +854,7 @@ static bool vdisk_file_can_punch(struct vdisk_file *f)
 	if (!f->write || !f->file->f_op->fallocate)
 		return false;
 	if (pos >= i_size_read(inode) && file_start_write_trylock(f->file)) {
-		r = f->file->f_op->fallocate(f->file, FALLOC_FL_PUNCH_HOLE |
-					     FALLOC_FL_KEEP_SIZE, pos, block);
+		r = vdisk_file_fallocate(f, FALLOC_FL_PUNCH_HOLE, pos, block);
 		file_end_write(f->file);
 	}
 	return r != -EOPNOTSUPP;
@@ -878,17 +890,22 @@ static int vdisk_file_open_path(struct vdisk_node *n, struct vdisk_file *f)
 {
 	/* O_NONBLOCK: it might be a FIFO. */
 	int flags = O_LARGEFILE | O_NOATIME | O_NONBLOCK;
+	int r;
 
 	flags |= f->write ? O_RDWR : O_RDONLY;
 	f->file = filp_open(n->val[FILE_PATH].str, flags, 0);
 	if (IS_ERR(f->file))
 		return vdisk_fail(n, PTR_ERR(f->file),
 				  "path: cannot be opened (%pe)", f->file);
-	if (S_ISREG(file_inode(f->file)->i_mode) && f->file->f_op->read_iter &&
-	    (!f->write || f->file->f_op->write_iter))
+	if (!S_ISREG(file_inode(f->file)->i_mode) || !f->file->f_op->read_iter ||
+	    (f->write && !f->file->f_op->write_iter))
+		r = vdisk_fail(n, -EINVAL, "path: no regular file");
+	else if (IS_SWAPFILE(file_inode(f->file)))
+		r = vdisk_fail(n, -ETXTBSY, "path: a swap file that is in use");
+	else
 		return 0;
 	fput(f->file);
-	return vdisk_fail(n, -EINVAL, "path: no regular file");
+	return r;
 }
 
 static void vdisk_file_free(struct vdisk_file *f)
