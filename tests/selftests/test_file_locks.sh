@@ -185,6 +185,47 @@ run_fails 'held: the file system stays mounted' umount "$TMP/inner"
 umount "$TMP/innermost"
 gone b
 run_ok 'and goes when the disk is gone' umount "$TMP/inner"
+# overlayfs lies where its directories do
+scratch=a
+if has_config CONFIG_OVERLAY_FS; then
+	modprobe -q overlay
+	mount "/dev/mapper/${VD}a" "$TMP/inner"
+	mkdir "$TMP/inner/"{lower,upper,work} "$mnt/"{lower,upper,work}
+	truncate -s 8M "$TMP/inner/lower/img"
+	truncate -s 8M "$mnt/lower/other"
+	undo=("umount $TMP/merged" "${undo[@]}")
+	mkdir "$TMP/merged"
+	mount -t overlay overlay -o "lowerdir=$mnt/lower,upperdir=$TMP/inner/upper,workdir=$TMP/inner/work" "$TMP/merged"
+	refused 'file: path: on a file system on this very disk' "file $TMP/merged/other" 16384
+	refusals
+	umount "$TMP/merged"
+	mount -t overlay overlay -o "lowerdir=$TMP/inner/lower,upperdir=$mnt/upper,workdir=$mnt/work" "$TMP/merged"
+	refused 'overlay/1/file: path: on a file system on this very disk' "overlay volatile ( ram ) ( file $TMP/merged/img )" 16384
+	refusals
+	truncate -s 8M "$TMP/merged/new"
+	vd b 16384 "file $TMP/merged/new"
+	ok $? 'overlayfs: but elsewhere'
+	gone b
+	umount "$TMP/merged" "$TMP/inner"
+fi
+# Nor must the log lie there
+loop_disk 350 512
+mke2fs -qF -b 4096 -O journal_dev "/dev/mapper/${VD}a"
+mkfs.ext4 -qF -b 4096 -J "device=/dev/mapper/${VD}a" "$DISK"
+mount "$DISK" "$TMP/inner"
+truncate -s 100M "$TMP/inner/img"
+refused 'file: path: on a file system on this very disk' "file $TMP/inner/img" 204800
+refusals
+umount "$TMP/inner"
+if has_config CONFIG_XFS_FS; then
+	mkfs.xfs -qf -l "logdev=/dev/mapper/${VD}a,size=64m" "$DISK" >/dev/null
+	modprobe -q xfs
+	mount -t xfs -o "logdev=/dev/mapper/${VD}a" "$DISK" "$TMP/inner"
+	truncate -s 100M "$TMP/inner/img"
+	refused 'file: path: on a file system on this very disk' "file $TMP/inner/img" 204800
+	refusals
+	umount "$TMP/inner"
+fi
 # btrfs does not say what it lies on as others do
 if has_config CONFIG_BTRFS_FS; then
 	mkfs.btrfs -qf "/dev/mapper/${VD}a"

@@ -178,13 +178,26 @@ static bool vdisk_hold_lists(const struct super_block *sb, const char *disk_name
 	return kn;
 }
 
+/* A file of overlayfs is one of another file system, where its data lies. */
+static const struct super_block *vdisk_hold_sb(const struct file *file)
+{
+	return d_real_inode(file->f_path.dentry)->i_sb;
+}
+
 static bool vdisk_hold_lies_on(const struct super_block *sb,
 			       const struct gendisk *disk)
 {
+	const void *holder = disk->part0->bd_holder;
+
+	/*
+	 * Its journal, log or realtime disk, too. XFS of 6.1 has its own data for
+	 * the holder of these.
+	 */
+	if (holder && (holder == sb || holder == sb->s_fs_info))
+		return true;
 	if (sb->s_bdev)
 		return sb->s_bdev->bd_disk == disk;
-	return disk->part0->bd_holder == sb ||
-	       !strcmp(sb->s_id, disk->disk_name) ||
+	return !strcmp(sb->s_id, disk->disk_name) ||
 	       vdisk_hold_lists(sb, disk->disk_name);
 }
 
@@ -199,7 +212,7 @@ static bool vdisk_hold_leads_to(const struct super_block *sb,
 		return true;
 	list_for_each_entry(hold, &vdisk_holds, list)
 		if (vdisk_hold_lies_on(sb, dm_disk(hold->md)) &&
-		    vdisk_hold_leads_to(file_inode(hold->file)->i_sb, disk,
+		    vdisk_hold_leads_to(vdisk_hold_sb(hold->file), disk,
 					depth + 1))
 			return true;
 	return false;
@@ -264,7 +277,7 @@ int vdisk_hold_get(struct vdisk_node *n, struct file *file,
 
 	user->table = n->stack->ti->table;
 	mutex_lock(&vdisk_holds_lock);
-	if (vdisk_hold_leads_to(file_inode(file)->i_sb, dm_disk(md), 0)) {
+	if (vdisk_hold_leads_to(vdisk_hold_sb(file), dm_disk(md), 0)) {
 		r = vdisk_fail(n, -ELOOP,
 			       "path: on a file system on this very disk");
 		goto out;
