@@ -160,6 +160,7 @@ static blk_status_t vdisk_file_status_of(long ret)
 	case -EFBIG:
 		return BLK_STS_NOSPC;
 	case -ESTALE:
+	case -EREMCHG:	/* would be taken for "requeue" */
 		return BLK_STS_TRANSPORT;
 	case -EAGAIN:	/* would be taken for "ask again without NOWAIT" */
 		return BLK_STS_IOERR;
