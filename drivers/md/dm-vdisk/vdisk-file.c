@@ -498,18 +498,16 @@ static bool vdisk_file_inline(struct vdisk_file *f, struct vdisk_file_io *st)
 }
 
 /*
- * Move some bytes of one page, synchronously. Behind the last whole block of the
- * file, direct I/O would make it longer: there the page cache has to do.
+ * Move some bytes of one page, synchronously, from its beginning: memory may have
+ * to be aligned to more than the file. Behind the last whole block of the file,
+ * direct I/O would make it longer: there the page cache has to do.
  */
 static int vdisk_file_page(struct vdisk_file *f, struct page *page, bool write,
-			   loff_t pos, unsigned int from, unsigned int to,
-			   int flags)
+			   loff_t pos, unsigned int len, int flags)
 {
-	struct bio_vec bv = {
-		.bv_page = page, .bv_offset = from, .bv_len = to - from,
-	};
+	struct bio_vec bv = { .bv_page = page, .bv_len = len };
 	struct kiocb iocb = {
-		.ki_filp = f->file, .ki_pos = pos + from, .ki_flags = flags,
+		.ki_filp = f->file, .ki_pos = pos, .ki_flags = flags,
 	};
 	struct iov_iter iter;
 	ssize_t ret;
@@ -524,7 +522,7 @@ static int vdisk_file_page(struct vdisk_file *f, struct page *page, bool write,
 	} else {
 		ret = f->file->f_op->read_iter(&iocb, &iter);
 	}
-	return ret < 0 ? ret : ret == to - from ? 0 : -EIO;
+	return ret < 0 ? ret : ret == len ? 0 : -EIO;
 }
 
 /* The part of a bio that lies in the page of the file at @pos. */
@@ -543,20 +541,21 @@ static int vdisk_file_bounce_page(struct vdisk_file *f, struct bio *bio,
 		b = to;
 	}
 	if (!write || a != from || b != to)
-		r = vdisk_file_page(f, page, false, pos, a, b, flags);
+		r = vdisk_file_page(f, page, false, pos + a, b - a, flags);
 	while (!r && from < to) {
 		struct bio_vec bv = bio_iter_iovec(bio, *iter);
 
 		bv.bv_len = min(bv.bv_len, to - from);
 		if (write)
-			memcpy_from_bvec(page_address(page) + from, &bv);
+			memcpy_from_bvec(page_address(page) + from - a, &bv);
 		else
-			memcpy_to_bvec(&bv, page_address(page) + from);
+			memcpy_to_bvec(&bv, page_address(page) + from - a);
 		from += bv.bv_len;
 		bio_advance_iter_single(bio, iter, bv.bv_len);
 	}
 	if (!r && write)
-		r = vdisk_file_page(f, page, true, pos, a, b, flags | dsync);
+		r = vdisk_file_page(f, page, true, pos + a, b - a,
+				    flags | dsync);
 	return r;
 }
 
@@ -816,10 +815,10 @@ static int vdisk_file_alignment(struct vdisk_node *n, struct vdisk_file *f)
 	if (!(f->file->f_mode & FMODE_CAN_ODIRECT) || !f->align || !f->mem_align)
 		return vdisk_fail(n, -EINVAL,
 				  "path: the file system has no direct I/O; say buffered");
-	if (f->align > PAGE_SIZE)
+	if (max(f->align, f->mem_align) > PAGE_SIZE)
 		return vdisk_fail(n, -EINVAL,
 				  "path: direct I/O takes no less than %u bytes; say buffered",
-				  f->align);
+				  max(f->align, f->mem_align));
 	return 0;
 }
 
