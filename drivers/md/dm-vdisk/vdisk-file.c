@@ -842,7 +842,7 @@ static int vdisk_file_set_path(struct vdisk_node *n, struct file *file)
 
 /*
  * Nobody tells whether holes can be made. Where no file has data, one changes
- * nothing.
+ * nothing but the times of the file (ctime, mtime).
  */
 static bool vdisk_file_can_punch(struct vdisk_file *f)
 {
