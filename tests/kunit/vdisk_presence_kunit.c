@@ -468,6 +468,7 @@ static void test_dirty_before_data(struct kunit *test)
 	struct fixture *f = test->priv;
 	struct racer r = { .f = f };
 	unsigned int i, late = 0;
+	unsigned long index;
 	struct task_struct *thread;
 
 	f->p.blank = false;
@@ -480,9 +481,11 @@ static void test_dirty_before_data(struct kunit *test)
 		while (vdisk_presence_run(&f->p, i, 1, &state) &&
 		       state != VDISK_DATA && time_before(jiffies, end))
 			racer_wait();
-		/* Pairs with vdisk_leaf_set(). */
+		/* Pairs with vdisk_leaf_set(). As a commit looks: without the lock. */
 		smp_rmb();
-		late += !vdisk_presence_is_dirty(&f->p, i, 1);
+		index = 0;
+		late += !xa_find(&f->p.leaves, &index, ULONG_MAX,
+				 VDISK_LEAF_DIRTY);
 		WRITE_ONCE(r.turn, 2 * i + 2);
 		while (READ_ONCE(r.done) <= i && time_before(jiffies, end))
 			racer_wait();
