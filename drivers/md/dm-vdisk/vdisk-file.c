@@ -26,7 +26,6 @@
  */
 #include <linux/blk-cgroup.h>
 #include <linux/cred.h>
-#include <linux/errseq.h>
 #include <linux/falloc.h>
 #include <linux/file.h>
 #include <linux/magic.h>
@@ -71,8 +70,6 @@
  * @punch: the file system makes holes
  * @vhd: vhd1: what the footer says
  * @last_error: of the last operation that failed, for the status
- * @told: errors of writeback that a flush has told; a write with FUA may hear of
- *	one first, but it was not only its own
  * @inlined: bios tried in their submitter's context
  * @bounce: the page to bounce by
  * @ranges: of the file, if parts of its blocks may be written; or NULL
@@ -101,7 +98,6 @@ struct vdisk_file {
 	bool punch;
 	struct vdisk_vhd vhd;
 	int last_error;
-	errseq_t told;
 	u64 __percpu *inlined;
 
 	mempool_t bounce;
@@ -733,9 +729,11 @@ static void vdisk_file_flush(struct work_struct *work)
 		loff_t len = (loff_t)f->n->len << SECTOR_SHIFT;
 
 		r = vfs_fsync_range(f->file, start, start + len - 1, 1);
-		/* Once, whether or not it is the same */
-		lost = errseq_check_and_advance(&f->file->f_mapping->wb_err,
-						&f->told);
+		/*
+		 * Once, whether or not it is the same: a write with FUA may have
+		 * heard of it first, but it was not only its own.
+		 */
+		lost = vdisk_hold_told(f->user.hold);
 		list_for_each_entry_safe(st, next, &flushes, list)
 			vdisk_file_end(f, st->io, r ?: lost);
 	}
@@ -948,7 +946,6 @@ static int vdisk_file_open(struct vdisk_node *n, struct vdisk_file *f)
 		return r;
 	f->nowait = f->file->f_mode & FMODE_NOWAIT;
 	f->dsync = vdisk_file_dsyncs(f);
-	f->told = f->file->f_wb_err;
 	f->user.write = f->write;
 	f->user.shared = f->shared;
 	r = vdisk_file_alignment(n, f) ?: vdisk_file_set_path(n, f->file) ?:

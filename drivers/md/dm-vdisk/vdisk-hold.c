@@ -13,6 +13,7 @@
  * these are not enough.
  */
 #include <linux/blkdev.h>
+#include <linux/errseq.h>
 #include <linux/file.h>
 #include <linux/kernfs.h>
 #include <linux/kobject.h>
@@ -39,16 +40,24 @@ static const loff_t vdisk_hold_bytes[] = {
  * @list: in vdisk_holds
  * @md: the mapped device
  * @file: as its first user has opened it; the locks are on it
+ * @refs: users, and who is about to be one or no longer is
+ * @told_lock: guards @told
+ * @told: errors of writeback that a flush has told, of whichever table
+ * @lock: guards @users and the locks on @file: a server may let us wait for these
  * @users: struct vdisk_hold_user
  */
 struct vdisk_hold {
 	struct list_head list;
 	struct mapped_device *md;
 	struct file *file;
+	unsigned int refs;
+	spinlock_t told_lock;	/* guards @told */
+	errseq_t told;
+	struct mutex lock;	/* guards @users and the locks on @file */
 	struct list_head users;
 };
 
-/* Guards the list and all holds. Taken by constructors and destructors only. */
+/* Guards the list and refs. Taken by constructors and destructors only. */
 static DEFINE_MUTEX(vdisk_holds_lock);
 static LIST_HEAD(vdisk_holds);
 
@@ -135,7 +144,7 @@ static int vdisk_hold_apply(struct vdisk_hold *hold)
 	unsigned int i;
 	int r = 0;
 
-	lockdep_assert_held(&vdisk_holds_lock);
+	lockdep_assert_held(&hold->lock);
 	for (i = 0; !r && i < ARRAY_SIZE(vdisk_hold_bytes); i++) {
 		loff_t byte = vdisk_hold_bytes[i];
 
@@ -218,7 +227,7 @@ static bool vdisk_hold_leads_to(const struct super_block *sb,
 	return false;
 }
 
-/* The hold of a mapped device on a file; a new one if there is none yet. */
+/* The hold of a mapped device on a file, with a reference; a new one if need be. */
 static struct vdisk_hold *vdisk_hold_find(struct mapped_device *md,
 					  struct file *file)
 {
@@ -226,37 +235,70 @@ static struct vdisk_hold *vdisk_hold_find(struct mapped_device *md,
 
 	lockdep_assert_held(&vdisk_holds_lock);
 	list_for_each_entry(hold, &vdisk_holds, list)
-		if (hold->md == md && file_inode(hold->file) == file_inode(file))
+		if (hold->md == md &&
+		    file_inode(hold->file) == file_inode(file)) {
+			hold->refs++;
 			return hold;
+		}
 	hold = kzalloc(sizeof(*hold), GFP_KERNEL);
 	if (!hold)
 		return NULL;
 	hold->md = md;
 	hold->file = get_file(file);
+	hold->refs = 1;
+	spin_lock_init(&hold->told_lock);
+	hold->told = file->f_wb_err;
+	mutex_init(&hold->lock);
 	INIT_LIST_HEAD(&hold->users);
 	list_add_tail(&hold->list, &vdisk_holds);
 	return hold;
 }
 
-static void __vdisk_hold_put(struct vdisk_hold_user *user)
+static void vdisk_hold_forget(struct vdisk_hold *hold)
 {
-	struct vdisk_hold *hold = user->hold;
+	bool last;
 
-	lockdep_assert_held(&vdisk_holds_lock);
-	list_del(&user->list);
-	if (!list_empty(&hold->users)) {
-		/* If that fails for want of memory, more stays locked than has to. */
-		vdisk_hold_apply(hold);
+	mutex_lock(&vdisk_holds_lock);
+	last = !--hold->refs;
+	if (last)
+		list_del(&hold->list);
+	mutex_unlock(&vdisk_holds_lock);
+	if (!last)
 		return;
-	}
-	/*
-	 * No lock may outlive its file. Of the whole file it takes no memory. What
-	 * a server does not let go then goes with the file, which owns the locks.
-	 */
-	vdisk_hold_lock(hold, F_UNLCK, 0, OFFSET_MAX);
-	list_del(&hold->list);
+	/* What a server did not let go goes with the file, which owns the locks. */
 	fput(hold->file);
 	kfree(hold);
+}
+
+static void vdisk_hold_leave(struct vdisk_hold *hold, struct vdisk_hold_user *user)
+{
+	lockdep_assert_held(&hold->lock);
+	list_del(&user->list);
+	/* If that fails for want of memory, more stays locked than has to. */
+	if (!list_empty(&hold->users))
+		vdisk_hold_apply(hold);
+	/* No lock may outlive its file. Of the whole file it takes no memory. */
+	else
+		vdisk_hold_lock(hold, F_UNLCK, 0, OFFSET_MAX);
+}
+
+static int vdisk_hold_join(struct vdisk_hold *hold, struct vdisk_node *n,
+			   struct vdisk_hold_user *user)
+{
+	int r;
+
+	lockdep_assert_held(&hold->lock);
+	if (!vdisk_hold_admits(hold, user))
+		return vdisk_fail(n, -EBUSY, "path: twice in this table");
+	list_add_tail(&user->list, &hold->users);
+	r = vdisk_hold_apply(hold);
+	if (!r)
+		return 0;
+	vdisk_hold_leave(hold, user);
+	if (r == -EAGAIN || r == -EACCES)
+		return vdisk_fail(n, -EBUSY,
+				  "path: in use by another disk or program");
+	return vdisk_fail(n, r, "path: cannot be locked (%pe)", ERR_PTR(r));
 }
 
 /**
@@ -275,35 +317,45 @@ int vdisk_hold_get(struct vdisk_node *n, struct file *file,
 	struct vdisk_hold *hold;
 	int r;
 
-	user->table = n->stack->ti->table;
 	mutex_lock(&vdisk_holds_lock);
 	if (vdisk_hold_leads_to(vdisk_hold_sb(file), dm_disk(md), 0)) {
-		r = vdisk_fail(n, -ELOOP,
-			       "path: on a file system on this very disk");
-		goto out;
+		mutex_unlock(&vdisk_holds_lock);
+		return vdisk_fail(n, -ELOOP,
+				  "path: on a file system on this very disk");
 	}
 	hold = vdisk_hold_find(md, file);
-	if (!hold) {
-		r = vdisk_fail(n, -ENOMEM, "out of memory");
-		goto out;
-	}
-	if (!vdisk_hold_admits(hold, user)) {
-		r = vdisk_fail(n, -EBUSY, "path: twice in this table");
-		goto out;
-	}
-	user->hold = hold;
-	list_add_tail(&user->list, &hold->users);
-	r = vdisk_hold_apply(hold);
-	if (!r)
-		goto out;
-	__vdisk_hold_put(user);
-	if (r == -EAGAIN || r == -EACCES)
-		r = vdisk_fail(n, -EBUSY,
-			       "path: in use by another disk or program");
-	else
-		r = vdisk_fail(n, r, "path: cannot be locked (%pe)", ERR_PTR(r));
-out:
 	mutex_unlock(&vdisk_holds_lock);
+	if (!hold)
+		return vdisk_fail(n, -ENOMEM, "out of memory");
+
+	user->table = n->stack->ti->table;
+	user->hold = hold;
+	mutex_lock(&hold->lock);
+	r = vdisk_hold_join(hold, n, user);
+	mutex_unlock(&hold->lock);
+	if (r)
+		vdisk_hold_forget(hold);
+	return r;
+}
+
+/**
+ * vdisk_hold_told - has writeback lost anything that nobody was told?
+ * @hold: of the file
+ *
+ * A table's own file would not know what its predecessor's has told already, nor
+ * what others have heard of before it was opened.
+ *
+ * Context: Process context.
+ * Return: 0 or -errno, once for each time.
+ */
+int vdisk_hold_told(struct vdisk_hold *hold)
+{
+	int r;
+
+	spin_lock(&hold->told_lock);
+	r = errseq_check_and_advance(&hold->file->f_mapping->wb_err,
+				     &hold->told);
+	spin_unlock(&hold->told_lock);
 	return r;
 }
 
@@ -315,7 +367,10 @@ out:
  */
 void vdisk_hold_put(struct vdisk_hold_user *user)
 {
-	mutex_lock(&vdisk_holds_lock);
-	__vdisk_hold_put(user);
-	mutex_unlock(&vdisk_holds_lock);
+	struct vdisk_hold *hold = user->hold;
+
+	mutex_lock(&hold->lock);
+	vdisk_hold_leave(hold, user);
+	mutex_unlock(&hold->lock);
+	vdisk_hold_forget(hold);
 }

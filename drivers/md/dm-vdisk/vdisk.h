@@ -496,6 +496,7 @@ struct vdisk_hold_user {
 
 int vdisk_hold_get(struct vdisk_node *n, struct file *file,
 		   struct vdisk_hold_user *user);
+int vdisk_hold_told(struct vdisk_hold *hold);
 void vdisk_hold_put(struct vdisk_hold_user *user);
 
 /* vdisk-range.c: who writes what of a file whose blocks are written in parts */
