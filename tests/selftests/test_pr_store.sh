@@ -17,6 +17,8 @@ pr() { prioctl "/dev/mapper/$VD$1" "${@:2}"; }
 message() { dmsetup message "$VD$1" 0 pr "${@:2}" 2>/dev/null; }
 state() { message "$1" read-full-status | sed 's/ live=[01]//g'; }
 on() { vd "$1" "$n" "pr domain:d nexus:$1 ( block $d ) ( block ${2:-$s} )"; }
+# held: what is on its way to the store is held back
+held() { [[ $(dmsetup message "${VD}a" 0 test held) == 1 ]]; }
 # refused_resume NAME MESSAGE: what is loaded into device a does not go live
 refused_resume() {
 	echo "refused resume: $1" >/dev/kmsg
@@ -92,7 +94,7 @@ gone a flakey
 # A store that does not answer keeps nobody waiting who does not need it.
 vd a "$n" "pr domain:d nexus:a ( block $d ) ( test mode:hold ( block $s ) )" &
 resumes=$!
-wait_for 20 eval '[[ $(dmsetup message "${VD}a" 0 test held) == 1 ]]'
+wait_for 20 held
 ! message a read-keys
 ok $? 'not read yet: no answer'
 while kill -0 "$resumes" 2>/dev/null; do
@@ -105,7 +107,7 @@ dmsetup message "${VD}a" 0 test hold
 vd b "$n" "pr domain:d nexus:b ( block $d ) ( test mode:hold ( block $s ) )"
 pr a register-ignore 0xa >"$TMP/call" &
 call=$!
-wait_for 20 eval '[[ $(dmsetup message "${VD}a" 0 test held) == 1 ]]'
+wait_for 20 held
 ok $? 'a call waits for the store'
 run_ok 'status does not' timeout 5 dmsetup status "${VD}b"
 run_ok 'nor what reads' timeout 5 dmsetup message "${VD}b" 0 pr read-full-status
