@@ -414,10 +414,13 @@ static void test_far(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, state, VDISK_DATA);
 }
 
-/* Two threads in turn: in round i, unit i becomes data, and then clean. */
+/* All but one: a leaf that is data as a whole is none any more. */
+#define RACE_UNITS	(VDISK_LEAF_UNITS - 1)
+
+/* Two threads in turn: in each round units become data, and then absent and clean. */
 struct racer {
 	struct fixture *f;
-	unsigned int turn;	/* 2 * i + 1: make it data; + 1: clean */
+	unsigned int turn;	/* 2 * i + 1: make them data; + 1: and absent */
 	unsigned int done;	/* rounds */
 };
 
@@ -429,9 +432,16 @@ static void racer_wait(void)
 		usleep_range(10, 20);
 }
 
-static int racer_thread(void *data)
+static void racer_clean(struct fixture *f)
 {
 	struct vdisk_store_leaf copy;
+
+	vdisk_presence_snapshot(&f->p, 0, &copy);
+	vdisk_presence_settle(&f->p, 0, true);
+}
+
+static int racer_thread(void *data)
+{
 	struct racer *r = data;
 	struct fixture *f = r->f;
 	unsigned int turn = 1;
@@ -442,11 +452,12 @@ static int racer_thread(void *data)
 			continue;
 		}
 		if (turn % 2) {
-			if (!vdisk_presence_hold_fill(&f->p, turn / 2, 1, GFP_KERNEL))
-				vdisk_presence_release_fill(&f->p, turn / 2, 1, true);
+			if (!vdisk_presence_hold_fill(&f->p, 0, RACE_UNITS, GFP_KERNEL))
+				vdisk_presence_release_fill(&f->p, 0, RACE_UNITS, true);
 		} else {
-			vdisk_presence_snapshot(&f->p, 0, &copy);
-			vdisk_presence_settle(&f->p, 0, true);
+			racer_clean(f);
+			vdisk_presence_drop(&f->p, 0, RACE_UNITS, GFP_KERNEL);
+			racer_clean(f);
 			WRITE_ONCE(r->done, turn / 2);
 		}
 		turn++;
@@ -463,7 +474,7 @@ static void test_dirty_before_data(struct kunit *test)
 {
 	enum vdisk_presence_state state = VDISK_ABSENT;
 	/* One processor shows nothing, and takes its time for each turn. */
-	unsigned int nr = num_online_cpus() > 1 ? VDISK_LEAF_UNITS : 64;
+	unsigned int nr = num_online_cpus() > 1 ? 512 : 64;
 	unsigned long end = jiffies + 200 * HZ;
 	struct fixture *f = test->priv;
 	struct racer r = { .f = f };
@@ -478,7 +489,7 @@ static void test_dirty_before_data(struct kunit *test)
 	KUNIT_ASSERT_FALSE(test, IS_ERR(thread));
 	for (i = 0; i < nr && time_before(jiffies, end); i++) {
 		WRITE_ONCE(r.turn, 2 * i + 1);
-		while (vdisk_presence_run(&f->p, i, 1, &state) &&
+		while (vdisk_presence_run(&f->p, 0, 1, &state) &&
 		       state != VDISK_DATA && time_before(jiffies, end))
 			racer_wait();
 		/* Pairs with vdisk_leaf_set(). As a commit looks: without the lock. */

@@ -71,6 +71,7 @@ ok "$((! $?))" 'the next one waits for it too, and can be killed'
 is "$(message c pr read-keys)" 'generation=12 key=0xa key=0xc' 'but not to take effect'
 dmsetup message "${VD}a" 0 pr drain 2>/dev/null &
 pid=$!
+sleep 0.3
 timeout 0.3 dmsetup message "${VD}a" 0 pr preempt-abort 0xa 0xc write-exclusive 2>/dev/null
 ok "$((! $?))" 'drain waits, and others behind it'
 is "$(message a pr read-keys)" 'generation=13 key=0xa' 'whose victims are shut out at once'
@@ -87,6 +88,34 @@ is $? 0 'and only then the next drain'
 pr a release 0xa 1 >"$TMP/out"
 pr c register 0 0xc >"$TMP/out"
 run_ok 'nobody on the way, nobody waits' message a pr preempt-abort 0xa 0xc write-exclusive
+
+# Drain ends nothing that may be sent, and two that wait are both let go by a suspend
+begin "test mode:hold ( block $d )"
+dmsetup message "${VD}a" 0 pr drain 2>/dev/null &
+first=$!
+sleep 0.3
+run_ok 'drain, with all registered' kill -0 "$writer"
+wait "$first"
+is $? 0 'waits for nobody'
+pr b register 0xb 0 >"$TMP/out"
+dmsetup message "${VD}a" 0 pr drain 2>/dev/null &
+first=$!
+dmsetup message "${VD}c" 0 pr drain 2>/dev/null &
+second=$!
+sleep 0.4
+run_ok 'drain: a stranger may write, and is waited for' kill -0 "$first" "$second" "$writer"
+run_ok 'drain: a suspend of one' timeout 5 dmsetup suspend "${VD}a"
+run_ok 'drain: and the other' timeout 5 dmsetup suspend "${VD}c"
+wait "$first"
+ok "$((! $?))" 'drain: it has not waited'
+wait "$second"
+ok "$((! $?))" 'drain: nor the other'
+dmsetup resume "${VD}a"
+dmsetup resume "${VD}c"
+run_ok 'drain: the write was not ended' held 1
+message b test release
+is "$(ends)" ok 'drain: and is good'
+run_ok 'drain: then it is done' timeout 5 dmsetup message "${VD}a" 0 pr drain
 
 # Held back by a node
 for stack in "test mode:hold ( block $d )" "concat ( delay write:60s ( block $d ) )" \

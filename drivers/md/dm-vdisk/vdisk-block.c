@@ -63,7 +63,7 @@ static int vdisk_block_open(struct vdisk_node *n, struct dm_dev **dev)
 	r = dm_get_device(ti, path, i < n->stack->nr_nodes ?
 			  dm_table_get_mode(ti->table) | VDISK_OPEN_WRITE :
 			  dm_table_get_mode(ti->table), dev);
-	if ((r == -EROFS || r == -EACCES) && vdisk_read_only(n))
+	if ((r == -EROFS || r == -EACCES) && !vdisk_is_written(n))
 		r = dm_get_device(ti, path, dm_table_get_mode(ti->table) &
 				  ~VDISK_OPEN_WRITE, dev);
 	return r;

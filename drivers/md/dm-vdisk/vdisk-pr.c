@@ -99,6 +99,7 @@ struct vdisk_pr_nexus {
  *	taken inside @command, without which @now.state does not change. Never
  *	held over I/O. resume takes it, so memory is allocated under both as if
  *	in the I/O path: vdisk_pr_lock()
+ * @caller: the stack through which a command goes on
  * @joined: a table has said whether there is a store
  * @loaded: @state is what the store says
  * @store: its words, or NULL
@@ -114,6 +115,7 @@ struct vdisk_pr_domain {
 	struct mutex drain_lock;	/* one at a time */
 	struct mutex command;		/* one at a time; I/O with the store */
 	struct mutex lock;		/* guards what follows */
+	const struct vdisk_stack *caller;
 	bool joined;
 	bool loaded;
 	char *store;
@@ -146,10 +148,26 @@ static void vdisk_pr_unlock(struct vdisk_pr_domain *d, unsigned int noio)
 	mutex_unlock(&d->lock);
 }
 
-/* 0, or -EINTR if the caller was killed while another command goes on. */
-static int vdisk_pr_begin(struct vdisk_pr_domain *d, unsigned int *noio)
+/*
+ * Take a mutex that is held for as long as some device likes, unless the caller
+ * is killed (-EINTR) or its device is to be suspended (-EAGAIN): dm core would
+ * wait for us with all I/O stopped.
+ */
+static int vdisk_pr_mutex(struct vdisk_pr_nexus *nx, struct mutex *mutex)
 {
-	int r = mutex_lock_killable(&d->command);
+	while (!mutex_trylock(mutex)) {
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		if (READ_ONCE(nx->stopping))
+			return -EAGAIN;
+		schedule_timeout_killable(1);
+	}
+	return 0;
+}
+
+static int vdisk_pr_begin(struct vdisk_pr_nexus *nx, unsigned int *noio)
+{
+	int r = vdisk_pr_mutex(nx, &nx->domain->command);
 
 	if (!r)
 		*noio = memalloc_noio_save();
@@ -384,11 +402,27 @@ static bool vdisk_pr_is_old(struct vdisk_io *io)
 			 !!(READ_ONCE(nx->gate.word) & VDISK_GATE_EPOCH);
 }
 
-/* End what nodes hold back of a victim's bios; the lock keeps its table live. */
-static void vdisk_pr_abort(struct vdisk_pr_domain *d, unsigned int victim)
+/* And may it not be sent any more? */
+static bool vdisk_pr_is_refused(struct vdisk_io *io)
+{
+	struct vdisk_pr_nexus *nx = io->stack->nodes[0]->priv;
+
+	return vdisk_pr_is_old(io) &&
+	       READ_ONCE(nx->gate.word) &
+	       BIT_ULL((__force unsigned int)bio_op(vdisk_io_origin(io)->bio));
+}
+
+/*
+ * End what nodes hold back of a victim's bios, all (SPC has it so) or what may not
+ * be sent any more. If it has come back, it may be what it has sent since. The
+ * lock keeps its table live.
+ */
+static void vdisk_pr_abort(struct vdisk_pr_domain *d, unsigned int victim, bool all)
 {
 	unsigned int noio = vdisk_pr_lock(d), i;
 	struct vdisk_stack *s = d->nexus[victim]->live;
+
+	all &= !d->now.state.key[victim];
 
 	for (i = 1; s && i < s->nr_nodes; i++) {
 		struct vdisk_node *n = s->nodes[i];
@@ -396,32 +430,34 @@ static void vdisk_pr_abort(struct vdisk_pr_domain *d, unsigned int victim)
 		if (n->depth == 1 && n->index)
 			break;	/* the store, for which no bio of the guest is */
 		if (n->ops->abort)
-			n->ops->abort(n, vdisk_pr_is_old, BLK_STS_RESV_CONFLICT);
+			n->ops->abort(n, all ? vdisk_pr_is_old :
+				      vdisk_pr_is_refused,
+				      BLK_STS_RESV_CONFLICT);
 	}
 	vdisk_pr_unlock(d, noio);
 }
 
 /*
  * Wait until no bio is below that was let in before the epochs of these, which
- * are pinned, turned over. The grace period is for bios that were let in and not
- * yet counted; after it these counts only fall, so a sum of 0 is no accident of
+ * are pinned, turned over. A grace period has passed since, for bios that were let
+ * in and not yet counted: these counts only fall, so a sum of 0 is no accident of
  * adding up.
  */
-static int vdisk_pr_wait(struct vdisk_pr_nexus *nx, const unsigned long *pinned)
+static int vdisk_pr_wait(struct vdisk_pr_nexus *nx, const unsigned long *pinned,
+			 bool all)
 {
 	struct vdisk_pr_domain *d = nx->domain;
 	unsigned int i;
 
 	lockdep_assert_held(&d->drain_lock);
-	synchronize_rcu();
 	for_each_set_bit(i, pinned, VDISK_PR_MAX)
 		while (vdisk_pr_busy(d->nexus[i])) {
-			/* A suspend waits for us with all I/O stopped. */
+			/* As in vdisk_pr_mutex() */
 			if (fatal_signal_pending(current) ||
 			    READ_ONCE(nx->stopping))
 				return -EINTR;
 			/* Again and again: it may be held a second time. */
-			vdisk_pr_abort(d, i);
+			vdisk_pr_abort(d, i, all);
 			schedule_timeout_killable(1);
 		}
 	return 0;
@@ -445,30 +481,13 @@ static void vdisk_pr_unpin(struct vdisk_pr_domain *d, const unsigned long *pinne
 	vdisk_pr_unlock(d, noio);
 }
 
-/* A drain that was interrupted has left an epoch that nobody may turn over to. */
-static int vdisk_pr_wait_rest(struct vdisk_pr_nexus *nx)
-{
-	DECLARE_BITMAP(busy, VDISK_PR_MAX) = {};
-	struct vdisk_pr_domain *d = nx->domain;
-	unsigned int noio, i;
-	int r = 0;
-
-	noio = vdisk_pr_lock(d);
-	for (i = 0; i < VDISK_PR_MAX; i++)
-		if (d->nexus[i] && vdisk_pr_busy(d->nexus[i]))
-			vdisk_pr_pin(d, i, busy);
-	vdisk_pr_unlock(d, noio);
-	if (!bitmap_empty(busy, VDISK_PR_MAX))
-		r = vdisk_pr_wait(nx, busy);
-	vdisk_pr_unpin(d, busy);
-	return r;
-}
-
 /*
- * Wait until all has ended that these, who are pinned and may not do so any more,
- * had sent before. What they may do has changed already: that waits for nobody.
+ * Wait until all has ended that these, who are pinned, had sent before. What they
+ * may do has changed already: that waits for nobody. One that was interrupted has
+ * left an epoch that must be empty before it is turned over to.
  */
-static int vdisk_pr_drain(struct vdisk_pr_nexus *nx, const unsigned long *victims)
+static int vdisk_pr_drain(struct vdisk_pr_nexus *nx, const unsigned long *victims,
+			  bool all)
 {
 	struct vdisk_pr_domain *d = nx->domain;
 	unsigned int noio;
@@ -476,15 +495,16 @@ static int vdisk_pr_drain(struct vdisk_pr_nexus *nx, const unsigned long *victim
 
 	if (bitmap_empty(victims, VDISK_PR_MAX))
 		return 0;
-	r = mutex_lock_killable(&d->drain_lock);
+	r = vdisk_pr_mutex(nx, &d->drain_lock);
 	if (r)
 		return r;
-	r = vdisk_pr_wait_rest(nx);
+	r = vdisk_pr_wait(nx, victims, all);
 	if (!r) {
 		noio = vdisk_pr_lock(d);
 		vdisk_pr_publish(d, victims);
 		vdisk_pr_unlock(d, noio);
-		r = vdisk_pr_wait(nx, victims);
+		synchronize_rcu();
+		r = vdisk_pr_wait(nx, victims, all);
 	}
 	mutex_unlock(&d->drain_lock);
 	return r;
@@ -502,6 +522,7 @@ static int vdisk_pr_try(struct vdisk_node *n, struct vdisk_pr_call *call,
 	lockdep_assert_held(&d->command);
 	/* dm core refuses what comes by ioctl to a suspended device, no message. */
 	if (nx->live == n->stack) {
+		d->caller = n->stack;
 		call->nexus = vdisk_pr_index(nx);
 		d->next = d->now;
 		r = vdisk_pr_apply(&d->next.state, call, told);
@@ -520,14 +541,15 @@ static int __vdisk_pr_do(struct vdisk_node *n, struct vdisk_pr_call *call,
 	unsigned int begun, noio, i;
 	int r;
 
-	r = vdisk_pr_begin(d, &begun);
+	r = vdisk_pr_begin(nx, &begun);
 	if (r)
 		return r;
 	r = vdisk_pr_try(n, call, &told);
 	if (!r && memcmp(&d->next.state, &d->now.state, sizeof(d->now.state)))
 		r = vdisk_pr_commit(n, d);
+	noio = vdisk_pr_lock(d);
+	d->caller = NULL;
 	if (!r) {
-		noio = vdisk_pr_lock(d);
 		d->now.state = d->next.state;
 		for_each_set_bit(i, told.preempted, VDISK_PR_MAX)
 			if (victims)
@@ -535,8 +557,8 @@ static int __vdisk_pr_do(struct vdisk_node *n, struct vdisk_pr_call *call,
 		vdisk_pr_publish(d, NULL);
 		vdisk_pr_tell_all(d, &told);
 		vdisk_pr_sweep(d);
-		vdisk_pr_unlock(d, noio);
 	}
+	vdisk_pr_unlock(d, noio);
 	vdisk_pr_finish(d, begun);
 	return r;
 }
@@ -557,12 +579,15 @@ static int vdisk_pr_preempt_abort(struct vdisk_node *n,
 	r = __vdisk_pr_do(n, call, victims);
 	if (r)
 		return r;
-	r = vdisk_pr_drain(nx, victims) ? -EINPROGRESS : 0;
+	r = vdisk_pr_drain(nx, victims, true) ? -EINPROGRESS : 0;
 	vdisk_pr_unpin(nx->domain, victims);
 	return r;
 }
 
-/* Of all who are not registered or may not write: who was preempted may be both. */
+/*
+ * Of all who are not registered or may not write: who was preempted may be both.
+ * What they may send, as strangers may, is only waited for.
+ */
 static int vdisk_pr_drain_all(struct vdisk_node *n, struct vdisk_pr_call *call)
 {
 	DECLARE_BITMAP(victims, VDISK_PR_MAX) = {};
@@ -578,7 +603,7 @@ static int vdisk_pr_drain_all(struct vdisk_node *n, struct vdisk_pr_call *call)
 		       BIT_ULL((__force unsigned int)REQ_OP_WRITE))))
 			vdisk_pr_pin(d, i, victims);
 	vdisk_pr_unlock(d, noio);
-	r = vdisk_pr_drain(nx, victims) ? -EINPROGRESS : 0;
+	r = vdisk_pr_drain(nx, victims, false) ? -EINPROGRESS : 0;
 	vdisk_pr_unpin(d, victims);
 	return r;
 }
@@ -1319,10 +1344,11 @@ static int vdisk_pr_preresume(struct vdisk_node *n)
 	unsigned int begun, noio;
 	int r;
 
+	WRITE_ONCE(nx->stopping, false);
 	/* Neither is ever undone. */
 	if (!d->store || READ_ONCE(d->loaded))
 		return 0;
-	r = vdisk_pr_begin(d, &begun);
+	r = vdisk_pr_begin(nx, &begun);
 	if (r)
 		return r;
 	if (!d->loaded) {
@@ -1355,21 +1381,29 @@ static void vdisk_pr_resume(struct vdisk_node *n)
 	struct vdisk_pr_nexus *nx = n->priv;
 	unsigned int noio = vdisk_pr_lock(nx->domain);
 
-	WRITE_ONCE(nx->stopping, false);
 	nx->live = n->stack;
 	if (nx->untold)
 		vdisk_pr_event(nx);
 	vdisk_pr_unlock(nx->domain, noio);
 }
 
-/* No call comes through this table any more: one that runs holds the lock. */
+/*
+ * No call comes through this table any more. dm core has waited for one that runs,
+ * but not if the device is removed (dm.c:__dm_destroy()).
+ */
 static void vdisk_pr_postsuspend(struct vdisk_node *n)
 {
 	struct vdisk_pr_nexus *nx = n->priv;
-	unsigned int noio = vdisk_pr_lock(nx->domain);
+	struct vdisk_pr_domain *d = nx->domain;
+	unsigned int noio = vdisk_pr_lock(d);
+	bool calls = d->caller == n->stack;
 
 	nx->live = NULL;
-	vdisk_pr_unlock(nx->domain, noio);
+	vdisk_pr_unlock(d, noio);
+	if (calls) {
+		mutex_lock(&d->command);
+		mutex_unlock(&d->command);
+	}
 }
 
 static void vdisk_pr_status(struct vdisk_node *n, struct vdisk_out *out)
