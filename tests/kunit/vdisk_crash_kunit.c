@@ -471,6 +471,8 @@ static void stop(struct crash *c)
 
 	n->ops->presuspend(n);
 	n->ops->postsuspend(n);
+	/* As vdisk_stack_dtr() */
+	flush_workqueue(s->wq);
 	for (i = 0; i < s->nr_nodes; i++)
 		vdisk_pools_destroy(s->nodes[i]);
 	n->ops->dtr(n);

@@ -1042,14 +1042,15 @@ static void vdisk_crypt_free(struct vdisk_crypt *c)
 	unsigned int i;
 	int cpu;
 
+	/* First: who has sent on the last bio may not have returned yet. */
+	if (c->wq)
+		destroy_workqueue(c->wq);
+	kfree(c->helpers);
 	for (i = 0; i < CRYPT_PAGES; i++)
 		if (c->reserve[i].bv_page)
 			__free_page(c->reserve[i].bv_page);
 	percpu_counter_destroy(&c->nr_pages);
 	atomic_dec(&vdisk_crypt_nodes);
-	if (c->wq)
-		destroy_workqueue(c->wq);
-	kfree(c->helpers);
 	for_each_possible_cpu(cpu) {
 		struct vdisk_crypt_cpu *this;
 

@@ -317,14 +317,18 @@ static void vdisk_overlay_free(struct vdisk_overlay *o)
 	vdisk_overlay_unclaim(o);
 	if (o->shrinker)
 		vdisk_shrinker_destroy(o->shrinker);
+	/* Who has handed over the last bio may not have returned yet. */
+	if (o->wq)
+		flush_workqueue(o->wq);
+	cancel_delayed_work_sync(&o->commit);
 	vdisk_hydrate_destroy(o->hydrate);
+	if (o->wq)
+		destroy_workqueue(o->wq);
 	if (o->fills)
 		vdisk_fills_destroy(o->fills);
 	vdisk_through_destroy(o->through);
 	if (o->meta)
 		vdisk_meta_destroy(o->meta);
-	if (o->wq)
-		destroy_workqueue(o->wq);
 	vdisk_hole_destroy(o->hole);
 	vdisk_hole_destroy(o->missing);
 	vdisk_hole_destroy(o->kept);
