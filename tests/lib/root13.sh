@@ -36,14 +36,16 @@ unpack_root13() {
 
 # in_root13 DIR... -- COMMAND...: run it in the root, with these directories at the same paths.
 in_root13() {
-	local -a dirs=(/proc /dev)
+	local -a dirs=(/proc /dev) options=(--mount)
 	while [[ $1 != -- ]]; do
 		dirs+=("$1")
 		shift
 	done
 	shift
+	# Root needs none of its own, which a chroot would not get.
+	((EUID == 0)) || options+=(--map-root-user)
 	# shellcheck disable=SC2016 # for the inner shell
-	unshare --mount --map-root-user bash -euc '
+	unshare "${options[@]}" bash -euc '
 		root=$1 n=$2
 		shift 2
 		for dir in "${@:1:n}"; do

@@ -10,7 +10,7 @@ echo 'measure func=CRITICAL_DATA label=device-mapper template=ima-buf' >/sys/ker
 	{ echo 'CONFIG_IMA_WRITE_POLICY is not set, and a policy was loaded before' && exit 4; }
 # The data of the last event of this name
 measured() { awk -v name="$1" '$5 == name { data = $6 } END { print data }' \
-	/sys/kernel/security/ima/ascii_runtime_measurements | xxd -r -p; }
+	/sys/kernel/security/ima/ascii_runtime_measurements | perl -ne 'print pack "H*", $_'; }
 
 vd a 2400 'striped chunk:8 label:x ( ram ) ( zero )'
 data=$(measured dm_table_load)
