@@ -117,6 +117,20 @@ message b test release
 is "$(ends)" ok 'drain: and is good'
 run_ok 'drain: then it is done' timeout 5 dmsetup message "${VD}a" 0 pr drain
 
+pr b register-ignore 0xb >"$TMP/out"
+pr a reserve 0xa 3 >"$TMP/out"
+begin "test mode:hold ( block $d )"
+is "$(pr a preempt 0xa 0xb 3) $(pr b register-ignore 0xb)" 'ok ok' 'drain: b is preempted, and comes back'
+dmsetup message "${VD}a" 0 pr drain 2>/dev/null &
+first=$!
+sleep 0.4
+run_ok 'drain: what b had sent before is waited for' kill -0 "$first" "$writer"
+message b test release
+is "$(ends)" ok 'drain: it is good'
+wait "$first"
+is $? 0 'drain: then it is done'
+pr a release 0xa 3 >"$TMP/out"
+
 # Held back by a node
 for stack in "test mode:hold ( block $d )" "concat ( delay write:60s ( block $d ) )" \
 	"striped chunk:8 ( delay write:60s ( test piece:8 ( block $d ) ) ) ( test mode:hold ( block $d len:8192 ) )"; do

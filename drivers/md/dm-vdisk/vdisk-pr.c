@@ -61,7 +61,8 @@ struct vdisk_pr_count {
  * @tables: of that device
  * @pins: who looks at it without the lock
  * @live: the stack that is live
- * @stopping: a suspend of that waits for who drains
+ * @stopping: nothing is live, or a suspend waits for who drains
+ * @owed: what it had sent before it was preempted may be on its way
  * @preempted: times that it lost its registration to another
  * @released: times that a reservation went which it lived with
  * @untold: a dm event is due when a table goes live
@@ -80,6 +81,7 @@ struct vdisk_pr_nexus {
 	unsigned int pins;
 	struct vdisk_stack *live;
 	bool stopping;
+	bool owed;
 	u64 preempted;
 	u64 released;
 	bool untold;
@@ -201,6 +203,7 @@ static struct vdisk_pr_nexus *vdisk_pr_nexus_alloc(struct vdisk_pr_domain *d,
 		return NULL;
 	}
 	nx->domain = d;
+	nx->stopping = true;
 	strscpy(nx->name, name, sizeof(nx->name));
 	return nx;
 }
@@ -450,17 +453,23 @@ static int vdisk_pr_wait(struct vdisk_pr_nexus *nx, const unsigned long *pinned,
 	unsigned int i;
 
 	lockdep_assert_held(&d->drain_lock);
-	for_each_set_bit(i, pinned, VDISK_PR_MAX)
-		while (vdisk_pr_busy(d->nexus[i])) {
-			/* As in vdisk_pr_mutex() */
-			if (fatal_signal_pending(current) ||
-			    READ_ONCE(nx->stopping))
-				return -EINTR;
+	for (;;) {
+		bool busy = false;
+
+		for_each_set_bit(i, pinned, VDISK_PR_MAX) {
+			if (!vdisk_pr_busy(d->nexus[i]))
+				continue;
+			busy = true;
 			/* Again and again: it may be held a second time. */
 			vdisk_pr_abort(d, i, all);
-			schedule_timeout_killable(1);
 		}
-	return 0;
+		if (!busy)
+			return 0;
+		/* As in vdisk_pr_mutex() */
+		if (fatal_signal_pending(current) || READ_ONCE(nx->stopping))
+			return -EINTR;
+		schedule_timeout_killable(1);
+	}
 }
 
 static void vdisk_pr_pin(struct vdisk_pr_domain *d, unsigned int i,
@@ -469,6 +478,17 @@ static void vdisk_pr_pin(struct vdisk_pr_domain *d, unsigned int i,
 	lockdep_assert_held(&d->lock);
 	__set_bit(i, pinned);
 	d->nexus[i]->pins++;
+}
+
+/* Are these still to be drained, by whoever comes next? */
+static void vdisk_pr_owe(struct vdisk_pr_domain *d, const unsigned long *pinned,
+			 bool owed)
+{
+	unsigned int i;
+
+	lockdep_assert_held(&d->lock);
+	for_each_set_bit(i, pinned, VDISK_PR_MAX)
+		d->nexus[i]->owed = owed;
 }
 
 static void vdisk_pr_unpin(struct vdisk_pr_domain *d, const unsigned long *pinned)
@@ -502,9 +522,15 @@ static int vdisk_pr_drain(struct vdisk_pr_nexus *nx, const unsigned long *victim
 	if (!r) {
 		noio = vdisk_pr_lock(d);
 		vdisk_pr_publish(d, victims);
+		vdisk_pr_owe(d, victims, false);
 		vdisk_pr_unlock(d, noio);
 		synchronize_rcu();
 		r = vdisk_pr_wait(nx, victims, all);
+	}
+	if (r) {
+		noio = vdisk_pr_lock(d);
+		vdisk_pr_owe(d, victims, true);
+		vdisk_pr_unlock(d, noio);
 	}
 	mutex_unlock(&d->drain_lock);
 	return r;
@@ -551,6 +577,7 @@ static int __vdisk_pr_do(struct vdisk_node *n, struct vdisk_pr_call *call,
 	d->caller = NULL;
 	if (!r) {
 		d->now.state = d->next.state;
+		vdisk_pr_owe(d, told.preempted, true);
 		for_each_set_bit(i, told.preempted, VDISK_PR_MAX)
 			if (victims)
 				vdisk_pr_pin(d, i, victims);
@@ -585,8 +612,8 @@ static int vdisk_pr_preempt_abort(struct vdisk_node *n,
 }
 
 /*
- * Of all who are not registered or may not write: who was preempted may be both.
- * What they may send, as strangers may, is only waited for.
+ * Of all who were preempted, who are not registered, or may not write. What they
+ * may send, as strangers may, and who has come back, is only waited for.
  */
 static int vdisk_pr_drain_all(struct vdisk_node *n, struct vdisk_pr_call *call)
 {
@@ -598,7 +625,7 @@ static int vdisk_pr_drain_all(struct vdisk_node *n, struct vdisk_pr_call *call)
 
 	for (i = 0; i < VDISK_PR_MAX; i++)
 		if (d->nexus[i] &&
-		    (!d->now.state.key[i] ||
+		    (d->nexus[i]->owed || !d->now.state.key[i] ||
 		     !(vdisk_pr_allowed(&d->now.state, i) &
 		       BIT_ULL((__force unsigned int)REQ_OP_WRITE))))
 			vdisk_pr_pin(d, i, victims);
@@ -1344,13 +1371,13 @@ static int vdisk_pr_preresume(struct vdisk_node *n)
 	unsigned int begun, noio;
 	int r;
 
-	WRITE_ONCE(nx->stopping, false);
 	/* Neither is ever undone. */
 	if (!d->store || READ_ONCE(d->loaded))
 		return 0;
-	r = vdisk_pr_begin(nx, &begun);
+	r = mutex_lock_killable(&d->command);
 	if (r)
 		return r;
+	begun = memalloc_noio_save();
 	if (!d->loaded) {
 		r = vdisk_pr_load(n, d);
 		noio = vdisk_pr_lock(d);
@@ -1381,6 +1408,7 @@ static void vdisk_pr_resume(struct vdisk_node *n)
 	struct vdisk_pr_nexus *nx = n->priv;
 	unsigned int noio = vdisk_pr_lock(nx->domain);
 
+	WRITE_ONCE(nx->stopping, false);
 	nx->live = n->stack;
 	if (nx->untold)
 		vdisk_pr_event(nx);
@@ -1395,14 +1423,17 @@ static void vdisk_pr_postsuspend(struct vdisk_node *n)
 {
 	struct vdisk_pr_nexus *nx = n->priv;
 	struct vdisk_pr_domain *d = nx->domain;
-	unsigned int noio = vdisk_pr_lock(d);
-	bool calls = d->caller == n->stack;
+	unsigned int noio;
+	bool calls;
 
-	nx->live = NULL;
-	vdisk_pr_unlock(d, noio);
-	if (calls) {
-		mutex_lock(&d->command);
-		mutex_unlock(&d->command);
+	for (;;) {
+		noio = vdisk_pr_lock(d);
+		nx->live = NULL;
+		calls = d->caller == n->stack;
+		vdisk_pr_unlock(d, noio);
+		if (!calls)
+			return;
+		schedule_timeout_uninterruptible(1);
 	}
 }
 
