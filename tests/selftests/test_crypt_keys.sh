@@ -220,7 +220,7 @@ is "$(read_a)" "$want" 'with the same bytes'
 } >"$TMP/told" 2>&1
 if [[ ${ima_works-} ]]; then
 	awk '/device-mapper|dm_/ { print $NF }' $ima/ascii_runtime_measurements | while read -r line; do
-		xxd -r -p <<<"$line"
+		perl -ne 'print pack "H*", $_' <<<"$line"
 		echo
 	done >"$TMP/ima"
 	grep -q 'crypt cipher:aes-xts-plain64' "$TMP/ima"
