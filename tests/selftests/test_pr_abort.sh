@@ -28,6 +28,14 @@ ends() {
 	wait "$writer"
 	grep -o 'Invalid exchange' "$TMP/write" || echo ok
 }
+# killed: one that waits
+killed() {
+	dmsetup message "${VD}a" 0 pr preempt-abort 0xa 0xb write-exclusive 2>/dev/null &
+	pid=$!
+	sleep 0.3
+	kill -KILL "$pid"
+	! wait "$pid" 2>/dev/null
+}
 abort() { dmsetup message "${VD}a" 0 pr preempt-abort 0xa 0xb write-exclusive; }
 
 vd a "$n" "pr domain:d nexus:a ( block $d )"
@@ -52,22 +60,14 @@ is "$(pr a preempt 0xa 0xb 1)" ok 'preempt'
 run_ok 'does not wait' kill -0 "$writer"
 is "$(ends)" ok 'and the write is good'
 begin ''
-dmsetup message "${VD}a" 0 pr preempt-abort 0xa 0xb write-exclusive 2>/dev/null &
-pid=$!
-sleep 0.3
-kill -KILL "$pid"
-wait "$pid" 2>/dev/null
-ok "$((! $?))" 'the wait can be killed'
+killed
+ok $? 'the wait can be killed'
 run_ok 'before the write has ended' kill -0 "$writer"
 is "$(message c pr read-keys)" 'generation=10 key=0xa key=0xc' 'it has taken effect all the same'
 pr b register 0 0xb >"$TMP/out"
 pr a reserve 0xa 1 >"$TMP/out"
-dmsetup message "${VD}a" 0 pr preempt-abort 0xa 0xb write-exclusive 2>/dev/null &
-pid=$!
-sleep 0.3
-kill -KILL "$pid"
-wait "$pid" 2>/dev/null
-ok "$((! $?))" 'the next one waits for it too, and can be killed'
+killed
+ok $? 'the next one waits for it too, and can be killed'
 is "$(message c pr read-keys)" 'generation=12 key=0xa key=0xc' 'but not to take effect'
 dmsetup message "${VD}a" 0 pr drain 2>/dev/null &
 pid=$!

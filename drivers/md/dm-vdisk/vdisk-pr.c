@@ -9,9 +9,8 @@
  * A nexus has one word that says what its bios may not do. It is read once for a
  * bio, without a lock; a command writes the words of all nexuses before it
  * returns. One bit of it is the epoch in which the bio is counted while it is
- * below: preempt-and-abort turns the epoch of its victims over together with
- * what they may do, so that it can wait for all that was let in before, and for
- * nothing else.
+ * below: when its victims are shut out, preempt-and-abort turns their epochs over,
+ * so that it can wait for all that was let in before, and for nothing else.
  *
  * With a second child, a command is written there before it takes effect.
  */
@@ -278,8 +277,8 @@ static void vdisk_pr_sweep(struct vdisk_pr_domain *d)
 }
 
 /*
- * From here on the state counts. Who sees the old word has the old epoch too:
- * they are one.
+ * From here on the state counts, and @turn_over begin a new epoch. Who sees the
+ * old word is counted in the old one: they are one.
  */
 static void vdisk_pr_publish(struct vdisk_pr_domain *d,
 			     const unsigned long *turn_over)
@@ -595,7 +594,7 @@ static int vdisk_pr_do(struct vdisk_node *n, struct vdisk_pr_call *call)
 	return __vdisk_pr_do(n, call, NULL);
 }
 
-/* -EINPROGRESS: the victims are shut out, but the wait was interrupted. */
+/* -EINPROGRESS: the call is done, but the wait was interrupted. */
 static int vdisk_pr_preempt_abort(struct vdisk_node *n,
 				  struct vdisk_pr_call *call)
 {
@@ -916,7 +915,7 @@ static int vdisk_pr_command(struct vdisk_node *n,
 		return vdisk_fail(n, r, "%s: killed before it began", verb->name);
 	case -EINPROGRESS:
 		return vdisk_fail(n, r,
-				  "%s: interrupted: they are shut out, but what they had sent before may still be on its way; drain waits for it",
+				  "%s: interrupted: access is as it was made, but what was sent before may still be on its way; drain waits for it",
 				  verb->name);
 	case -ENOMEM:
 		return vdisk_fail(n, r, "%s: out of memory", verb->name);
