@@ -11,7 +11,7 @@
  *	and a discard			order base and store have taken them
  *	a write, and a fill that	the fill is not stored, and who comes later
  *	reads the base			reads the base again
- *	a write, and a fill that	the write waits, see vdisk-overlay.c
+ *	a write, and a fill that	the write waits, see vdisk-overlay-io.c
  *	is being stored
  *
  * So nobody waits for the order of anything, and a unit that is data, with nothing
