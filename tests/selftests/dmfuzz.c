@@ -74,7 +74,8 @@ static struct dm_ioctl *request(unsigned int flags)
 
 	memset(buf, 0, sizeof(*dmi) + sizeof(struct dm_target_spec));
 	memcpy(dmi->version, (__u32[]){ 4, 0, 0 }, sizeof(dmi->version));
-	dmi->data_size = sizeof(buf);
+	/* The kernel copies all of it, there and back. */
+	dmi->data_size = sizeof(*dmi);
 	dmi->data_start = sizeof(*dmi);
 	dmi->flags = flags;
 	strcpy(dmi->name, name);
@@ -99,16 +100,22 @@ static bool load(uint64_t sectors, const char *line)
 	spec->length = sectors;
 	strcpy(spec->target_type, "vdisk");
 	strcpy((char *)(spec + 1), line);
-	/* The kernel copies all of it. */
 	dmi->data_size = sizeof(*dmi) + sizeof(*spec) + (strlen(line) + 8) / 8 * 8;
 	return !ioctl(fd, DM_TABLE_LOAD, dmi);
 }
 
 static void table(char *line)
 {
-	struct dm_ioctl *dmi = request(DM_STATUS_TABLE_FLAG | DM_QUERY_INACTIVE_TABLE_FLAG);
+	struct dm_ioctl *dmi = (void *)buf;
+	size_t size = 4096;
 
-	if (ioctl(fd, DM_TABLE_STATUS, dmi) || dmi->target_count != 1 || (dmi->flags & DM_BUFFER_FULL_FLAG))
+	do {
+		request(DM_STATUS_TABLE_FLAG | DM_QUERY_INACTIVE_TABLE_FLAG);
+		dmi->data_size = size *= 2;
+		if (ioctl(fd, DM_TABLE_STATUS, dmi))
+			fail("no status");
+	} while ((dmi->flags & DM_BUFFER_FULL_FLAG) && size < sizeof(buf));
+	if (dmi->target_count != 1 || (dmi->flags & DM_BUFFER_FULL_FLAG))
 		fail("no status");
 	strcpy(line, buf + dmi->data_start + sizeof(struct dm_target_spec));
 }

@@ -22,16 +22,3 @@ filter_module() {
 	cd / || exit
 	undo+=('echo 0 >/sys/kernel/debug/failslab/probability' 'echo 0 >/sys/kernel/debug/fail_page_alloc/probability')
 }
-
-# nothing_leaked: of the module's, which is gone
-nothing_leaked() {
-	if [[ -w /sys/kernel/debug/kmemleak ]]; then
-		# Only what is some seconds old is looked at, and only the second scan reports.
-		sleep 6
-		echo scan >/sys/kernel/debug/kmemleak
-		echo scan >/sys/kernel/debug/kmemleak
-		is "$(grep -A 12 unreferenced /sys/kernel/debug/kmemleak | grep -E 'vdisk|dm_')" '' 'nothing leaked'
-	else
-		skip 'nothing leaked' CONFIG_DEBUG_KMEMLEAK
-	fi
-}

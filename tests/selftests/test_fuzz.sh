@@ -11,6 +11,8 @@ load_vdisk
 null_disk 64 512 memory_backed=0
 null_disk 64 4096 memory_backed=0
 test=${0##*/}
+echo clear >/sys/kernel/debug/kmemleak 2>/dev/null
+echo 1 >/sys/kernel/rcu_expedited
 valid=${VDISK_FUZZ_VALID:-2000} mutated=${VDISK_FUZZ_MUTATED:-20000} limit=${VDISK_FUZZ_SECONDS:-40}
 batch=2000 seed=${VDISK_FUZZ_SEED:-0} end=$((SECONDS + limit)) done_valid=0 done_mutated=0
 
@@ -33,5 +35,7 @@ while ((done_valid < valid || done_mutated < mutated)) && ((!limit || SECONDS < 
 	echo "vm: test $test" >/dev/kmsg
 done
 is "$status" 0 "$done_valid valid and $done_mutated mutated lines"
+ok "$((done_valid < (limit ? 100 : valid) || done_mutated < (limit ? 1000 : mutated)))" 'as many as were asked for, or as time allows'
 run_ok 'nothing holds the module' rmmod dm_vdisk
+nothing_leaked
 done_testing
