@@ -161,11 +161,19 @@ same_queue() {
 	is "$(diff <(echo "$b") <(echo "$a"))" '' "$name"
 }
 
+# What is drawn at random can be drawn again: VDISK_FUZZ_SEED is the first seed, and each vdio has the next.
+seeds=()
+next_seed() {
+	[[ ! ${VDISK_FUZZ_SEED-} ]] || seeds=(-S "$((VDISK_FUZZ_SEED + vdios++))")
+}
+declare -i vdios=0
+
 # verified NAME VDIO_ARGUMENT...
 verified() {
 	local name=$1
 	shift
-	run_ok "$name" vdio "$@"
+	next_seed
+	run_ok "$name" vdio "${seeds[@]}" "$@"
 }
 
 # under_load NAME ROUND_FUNCTION [VDIO_ARGUMENT...]: run it with the number of each of $rounds while verified I/O runs on device a
@@ -173,7 +181,8 @@ rounds=${VDISK_ROUNDS:-10}
 under_load() {
 	local name=$1 round=$2 pid i failed=0
 	shift 2
-	vdio -s 9999 "$@" --verify "/dev/mapper/${VD}a" >"$TMP/out" 2>&1 &
+	next_seed
+	vdio -s 9999 "${seeds[@]}" "$@" --verify "/dev/mapper/${VD}a" >"$TMP/out" 2>&1 &
 	pid=$!
 	for ((i = 0; i < rounds; i++)); do
 		"$round" "$i" >>"$TMP/round" 2>&1 || failed=1

@@ -9,7 +9,13 @@ null_disk 8 512 discard=1
 null_disk 8 512 discard=1
 null_disk 8 4096 discard=1
 a="block ${disks[0]}" b="block ${disks[1]}" c="block ${disks[2]}"
-for stack in \
+# As deep as a stack may be: each node has its frame, on the way down and up, and no worker is between them.
+deep=$a deep_up=$a
+for n in {1..15}; do
+	deep="test piece:$((n * 8)) ( $deep )"
+	deep_up="test piece:$((n * 8)) up ( $deep_up )"
+done
+for stack in "$deep" "$deep_up" \
 	"test mode:work ( $a )" \
 	"test mode:timer period:1ms ( ram )" \
 	"test mode:read ( $a )" \

@@ -71,6 +71,7 @@ for percent in 100 30; do
 	inject $percent
 	verified "crypt, $percent % of allocations fail" -n 300 -m 256 -f 2 -w 60 --verify "/dev/mapper/${VD}c"
 done
+inject 100
 verified 'I/O that needs no memory of its own' -n 500 -f 2 --verify "/dev/mapper/${VD}a"
 dd if=/dev/zero of="/dev/mapper/${VD}r" bs=64k count=200 oflag=direct >"$TMP/out" 2>&1
 grep -qE 'Cannot allocate memory|Input/output error' "$TMP/out"
