@@ -1,0 +1,40 @@
+#!/bin/bash
+# The heaviest lines: a table takes bounded memory, and gives it back.
+# check: 6.12 7.3
+# shellcheck source=tests/selftests/common.sh
+. "$(dirname "$(readlink -f "$0")")/common.sh"
+# shellcheck source=tests/selftests/crypt.sh
+. "$selftests/crypt.sh"
+
+load_vdisk
+key k 64
+dmsetup create "${VD}m" --notable --readonly
+available() {
+	sync
+	echo 3 >/proc/sys/vm/drop_caches
+	awk '/^MemAvailable:/ { print $2 }' /proc/meminfo
+}
+
+# many N NODE: a line of so many of them, 256 nodes or one less, as children of two nodes, one of which may have 128
+many() {
+	local child half=$(($1 / 2))
+	child=$(printf "( $2 )%.0s " $(seq "$half"))
+	echo "0 $((half * 16000)) vdisk striped chunk:8 ( striped chunk:8 $child) ( striped chunk:8 $child)"
+}
+
+for line in '84 cache volatile ( ram ) ( ram )' '84 overlay volatile copy_on_read ( ram ) ( ram )' \
+	"126 crypt cipher:aes-xts-plain64 key:$KEY ( ram )" '126 delay read:1ms ( ram )' '126 test mode:read piece:8 up ( ram )' \
+	'252 ram'; do
+	many "${line%% *}" "${line#* }" >"$TMP/line"
+	before=$(available)
+	run_ok "$line: loads" dmsetup load "${VD}m" --readonly "$TMP/line"
+	took=$((before - $(available)))
+	ok "$((took >= 65536))" "$line: $took KiB"
+	dmsetup clear "${VD}m"
+	sleep 1
+	left=$((before - $(available)))
+	ok "$((left >= 8192))" "and gives it back: $left KiB are left"
+done
+run_ok 'removed' dmsetup remove "${VD}m"
+run_ok 'nothing holds the module' rmmod dm_vdisk
+done_testing
