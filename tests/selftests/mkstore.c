@@ -40,7 +40,7 @@ static int format(int argc, char **argv)
 	struct vdisk_store_sb sb = { .epoch = cpu_to_le64(1) };
 	__u64 len = 0, max = 0, at;
 	static char block[SLOT];
-	__u32 unit = 512;
+	__u32 unit = 512, version = 0;
 	int i;
 
 	for (i = 3; i + 1 < argc; i += 2) {
@@ -54,6 +54,8 @@ static int format(int argc, char **argv)
 			sb.base_len = cpu_to_le64(strtoull(argv[i + 1], NULL, 0));
 		else if (!strcmp(argv[i], "--flags"))
 			sb.flags = cpu_to_le32(strtoul(argv[i + 1], NULL, 0));
+		else if (!strcmp(argv[i], "--version"))
+			version = strtoul(argv[i + 1], NULL, 0);
 		else if (!strcmp(argv[i], "--incompat"))
 			sb.incompat = cpu_to_le64(strtoull(argv[i + 1], NULL, 0));
 		else if (!strcmp(argv[i], "--lineage"))
@@ -72,6 +74,11 @@ static int format(int argc, char **argv)
 	for (i = 0; i < VDISK_STORE_SLOTS; i++) {
 		sb.sequence = cpu_to_le64(i + 1);
 		vdisk_store_sb_seal(&sb);
+		if (version) {
+			/* dm-vdisk-format.rst: of all but the four bytes of the checksum */
+			sb.version = cpu_to_le32(version);
+			sb.crc = cpu_to_le32(vdisk_crc32c(vdisk_crc32c(~0U, (__u8 *)&sb, 8), (__u8 *)&sb + 12, sizeof(sb) - 12));
+		}
 		memcpy(block, &sb, sizeof(sb));
 		put(block, SLOT, i * SLOT);
 	}
@@ -108,7 +115,7 @@ int main(int argc, char **argv)
 {
 	if (argc < 3 || (strcmp(argv[1], "format") && strcmp(argv[1], "check"))) {
 		fputs("Usage: mkstore format DEVICE --len SECTORS [--max-len SECTORS] [--unit BYTES] [--base-len SECTORS] "
-		      "[--flags BITS] [--incompat BITS] [--lineage WORD]\n"
+		      "[--flags BITS] [--incompat BITS] [--version N] [--lineage WORD]\n"
 		      "       mkstore check DEVICE\n", stderr);
 		return 2;
 	}

@@ -161,6 +161,8 @@ done
 mkstore format "$large" --len 16384 --unit 4096 --incompat 2
 is "$(said "overlay ( block $large ) ( block $base )")" \
 	'overlay: store: superblocks: unknown incompatible features, unknown incompatible features' 'a feature'
+mkstore format "$large" --len 16384 --unit 4096 --version 2
+is "$(said "overlay ( block $large ) ( block $base )")" 'overlay: store: of version 2, this module knows 1' 'a version'
 mkstore format "$large" --len 16384 --unit 4096 --incompat 1
 for stack in "overlay ( block $large ) ( block $base )" "overlay volatile ( ram ) ( cache ( block $large ) ( block $base ) )"; do
 	[[ $(said "$stack") == *': store: of a cache with write_through, whose base has the data; this is none' ]]
@@ -182,7 +184,9 @@ gone a
 dd if="$TMP/store" of="$store" bs=1M oflag=direct status=none
 damage 8300
 vd a 16384 "overlay lineage:debian ( block $store ) ( block $base )"
+before=$(events)
 is "$(error dd if="$a" of=/dev/null bs=512 count=1 iflag=direct)" 'No data available' 'presence is damaged: reading'
+is "$(($(events) - before))" 1 'an event says so'
 is "$(error dd if=/dev/zero of="$a" bs=512 count=1 oflag=direct)" 'No data available' 'writing'
 is "$(letter "$a" 1984)$(error dd if="$a" of=/dev/null bs=512 count=1 skip=1983 iflag=direct)" '.No data available' 'all of its blocks, and no others'
 is "$(error blkdiscard -f -l 4096 "$a")" 'No data available' 'discarding some'

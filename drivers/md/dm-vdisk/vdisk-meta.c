@@ -169,6 +169,22 @@ void vdisk_meta_destroy(struct vdisk_meta *m)
 	kfree(m);
 }
 
+static int vdisk_meta_no_sb(struct vdisk_meta *m,
+			    const struct vdisk_store_sb *const *slot)
+{
+	unsigned int i;
+
+	for (i = 0; i < VDISK_STORE_SLOTS; i++)
+		if (vdisk_store_sb_version(slot[i]) > VDISK_STORE_VERSION)
+			return vdisk_fail(m->n, -EINVAL,
+					  "store: of version %u, this module knows %u",
+					  vdisk_store_sb_version(slot[i]),
+					  VDISK_STORE_VERSION);
+	return vdisk_fail(m->n, -EINVAL, "store: superblocks: %s, %s",
+			  vdisk_store_sb_check(slot[0]) ?: "older",
+			  vdisk_store_sb_check(slot[1]) ?: "older");
+}
+
 /**
  * vdisk_meta_read_sb - read the superblock
  * @m: the metadata; its superblock is set
@@ -194,9 +210,7 @@ int vdisk_meta_read_sb(struct vdisk_meta *m)
 	}
 	sb = vdisk_store_sb_choose(slot[0], slot[1]);
 	if (!sb)
-		return vdisk_fail(m->n, -EINVAL, "store: superblocks: %s, %s",
-				  vdisk_store_sb_check(slot[0]) ?: "older",
-				  vdisk_store_sb_check(slot[1]) ?: "older");
+		return vdisk_meta_no_sb(m, slot);
 	*m->sb = *sb;
 	return 0;
 }
@@ -357,11 +371,13 @@ blk_status_t vdisk_meta_load(struct vdisk_meta *m, unsigned long index)
 		enum vdisk_store_leaf_kind kind;
 
 		kind = vdisk_store_leaf_check(m->sb, index, leaf);
-		if (kind == VDISK_STORE_LEAF_BAD)
+		if (kind == VDISK_STORE_LEAF_BAD) {
 			DMERR("%s: store: presence of blocks %lu to %lu is damaged",
 			      dm_table_device_name(m->n->stack->ti->table),
 			      index * VDISK_LEAF_UNITS,
 			      (index + 1) * VDISK_LEAF_UNITS - 1);
+			dm_table_event(m->n->stack->ti->table);
+		}
 		/* The base has all. */
 		if (kind == VDISK_STORE_LEAF_BAD && vdisk_store_is_through(m->sb))
 			kind = VDISK_STORE_LEAF_OLD;

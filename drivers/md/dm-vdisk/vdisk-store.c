@@ -19,9 +19,25 @@
 static_assert(sizeof(struct vdisk_store_sb) == VDISK_STORE_SECTOR);
 static_assert(sizeof(struct vdisk_store_leaf) == VDISK_STORE_SECTOR);
 static_assert(offsetof(struct vdisk_store_sb, crc) == 8);
+static_assert(offsetof(struct vdisk_store_sb, version) == 12);
+static_assert(offsetof(struct vdisk_store_sb, compat) == 16);
+static_assert(offsetof(struct vdisk_store_sb, ro_compat) == 24);
+static_assert(offsetof(struct vdisk_store_sb, incompat) == 32);
+static_assert(offsetof(struct vdisk_store_sb, sequence) == 40);
 static_assert(offsetof(struct vdisk_store_sb, uuid) == 48);
+static_assert(offsetof(struct vdisk_store_sb, unit) == 64);
+static_assert(offsetof(struct vdisk_store_sb, flags) == 68);
+static_assert(offsetof(struct vdisk_store_sb, epoch) == 72);
+static_assert(offsetof(struct vdisk_store_sb, len) == 80);
+static_assert(offsetof(struct vdisk_store_sb, max_len) == 88);
+static_assert(offsetof(struct vdisk_store_sb, presence_start) == 96);
+static_assert(offsetof(struct vdisk_store_sb, presence_nr) == 104);
+static_assert(offsetof(struct vdisk_store_sb, data_start) == 112);
 static_assert(offsetof(struct vdisk_store_sb, base_len) == 120);
+static_assert(offsetof(struct vdisk_store_sb, base_id) == 128);
+static_assert(offsetof(struct vdisk_store_sb, lineage) == 256);
 static_assert(offsetof(struct vdisk_store_sb, reserved) == 320);
+static_assert(offsetof(struct vdisk_store_leaf, epoch) == 8);
 static_assert(offsetof(struct vdisk_store_leaf, bits) == 16);
 
 static __u64 round_up_to(__u64 value, __u64 to)
@@ -115,6 +131,17 @@ static bool sb_intact(const struct vdisk_store_sb *sb)
 {
 	return !memcmp(sb->magic, VDISK_STORE_MAGIC, sizeof(sb->magic)) &&
 	       le32_to_cpu(sb->crc) == sb_crc(sb);
+}
+
+/**
+ * vdisk_store_sb_version - the version that a superblock says it is of
+ * @sb: a slot as it was read
+ *
+ * Return: the version, or 0 if it is no superblock.
+ */
+unsigned int vdisk_store_sb_version(const struct vdisk_store_sb *sb)
+{
+	return sb_intact(sb) ? le32_to_cpu(sb->version) : 0;
 }
 
 /**

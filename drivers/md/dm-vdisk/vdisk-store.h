@@ -82,6 +82,7 @@ enum vdisk_store_leaf_kind {
 };
 
 const char *vdisk_store_sb_check(const struct vdisk_store_sb *sb);
+unsigned int vdisk_store_sb_version(const struct vdisk_store_sb *sb);
 const struct vdisk_store_sb *
 vdisk_store_sb_choose(const struct vdisk_store_sb *a,
 		      const struct vdisk_store_sb *b);
