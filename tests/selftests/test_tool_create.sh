@@ -3,7 +3,7 @@
 # nothing behind.
 # kernels: 6.1 6.12 7.3
 # check: 6.12 7.3
-# timeout: 300
+# timeout: 500
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 

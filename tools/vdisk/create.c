@@ -5,12 +5,9 @@
 #define _GNU_SOURCE
 #include <ctype.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <linux/fs.h>
 #include <unistd.h>
 #include <uuid/uuid.h>
 
@@ -178,28 +175,6 @@ static int take_keys(struct made *made)
 	return VDISK_OK;
 }
 
-static unsigned int block_size(const struct vdisk_node *n)
-{
-	unsigned int size = 512, child;
-	int fd, block;
-
-	if (n->type->nr_args && n->type->args[0].kind == VDISK_DEVICE) {
-		fd = open(stack_path(n), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-		if (fd >= 0 && !ioctl(fd, BLKSSZGET, &block) && block > 512)
-			size = block;
-		if (fd >= 0)
-			close(fd);
-	}
-	if (n->type == &vdisk_types[VDISK_TYPE_CRYPT] && n->val[CRYPT_SECTOR_SIZE].set)
-		size = atoi(n->val[CRYPT_SECTOR_SIZE].str);
-	for (unsigned int i = 0; i < n->nr_children; i++) {
-		child = block_size(n->children[i]);
-		if (child > size)
-			size = child;
-	}
-	return size;
-}
-
 /* Stores that are to be made. */
 static int find_stores(struct made *made, bool create)
 {
@@ -222,13 +197,6 @@ static int find_stores(struct made *made, bool create)
 	return VDISK_OK;
 }
 
-static unsigned int store_unit(const struct vdisk_node *n)
-{
-	const struct vdisk_node *overlay = n->parent;
-
-	return overlay->val[OVERLAY_UNIT].set ? (unsigned int)atoi(overlay->val[OVERLAY_UNIT].str) : block_size(overlay);
-}
-
 static __u64 store_base(const struct vdisk_node *n)
 {
 	const struct vdisk_node *base = n->parent->children[1];
@@ -239,7 +207,7 @@ static __u64 store_base(const struct vdisk_node *n)
 
 static int make_store(const struct vdisk_node *n)
 {
-	return store_make(stack_path(n), n->parent->len, store_unit(n), store_base(n), n->parent->val[OVERLAY_LINEAGE].str,
+	return store_make(stack_path(n), n->parent->len, stack_block(n->parent), store_base(n), n->parent->val[OVERLAY_LINEAGE].str,
 			  stack_is_through(n->parent));
 }
 
@@ -361,7 +329,7 @@ static void explain(const struct made *made)
 
 		fputs("vdisk format ", stdout);
 		quote(stack_path(n));
-		printf(" --len %llu --unit %u", n->parent->len, store_unit(n));
+		printf(" --len %llu --unit %u", n->parent->len, stack_block(n->parent));
 		if (store_base(n))
 			printf(" --base-len %llu", store_base(n));
 		if (lineage)

@@ -526,20 +526,39 @@ static int vhd_size(int fd, const char *path, __u64 bytes, sector_t *sectors)
 	return VDISK_OK;
 }
 
+static bool is_device(const struct vdisk_node *n)
+{
+	return n->type->nr_args && n->type->args[0].kind == VDISK_DEVICE;
+}
+
+/* To look at what a leaf lies on. /dev/block is udev's, which need not be there; so devices are asked for their names. */
+static int leaf_open(const struct vdisk_node *n)
+{
+	char path[512], line[300], name[256];
+	FILE *file;
+
+	if (!is_device(n) || !is_devno(stack_path(n)))
+		return open(stack_path(n), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	snprintf(path, sizeof(path), "/sys/dev/block/%.50s/uevent", stack_path(n));
+	file = fopen(path, "re");
+	*path = 0;
+	while (file && fgets(line, sizeof(line), file))
+		if (sscanf(line, "DEVNAME=%255s", name) == 1)
+			snprintf(path, sizeof(path), "/dev/%s", name);
+	if (file)
+		fclose(file);
+	return open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+}
+
 static int leaf_size(struct vdisk_node *n, bool may_miss)
 {
 	const char *path = stack_path(n);
-	bool device = n->type->args[0].kind == VDISK_DEVICE;
-	char number[64];
+	bool device = is_device(n);
 	struct stat st;
 	__u64 bytes;
 	int fd, status = VDISK_OK;
 
-	if (device && is_devno(path)) {
-		snprintf(number, sizeof(number), "/dev/block/%.50s", path);
-		path = number;
-	}
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	fd = leaf_open(n);
 	if (fd < 0 && errno == ENOENT && may_miss)
 		return VDISK_OK;
 	if (fd < 0)
@@ -570,12 +589,12 @@ static void store_size(struct vdisk_node *n)
 	struct vdisk_node *leaf = n->children[0];
 	const struct vdisk_store_sb *best = NULL;
 	struct vdisk_store_sb sb[VDISK_STORE_SLOTS];
-	__u64 start = leaf->val[stack_path(leaf) && leaf->type->args[0].kind == VDISK_PATH ? (int)FILE_START : (int)BLOCK_START].num;
+	__u64 start = leaf->val[is_device(leaf) ? (int)BLOCK_START : (int)FILE_START].num;
 	int fd;
 
 	if (!stack_is_store(leaf))
 		return;
-	fd = open(stack_path(leaf), O_RDONLY | O_CLOEXEC);
+	fd = leaf_open(leaf);
 	if (fd < 0)
 		return;
 	for (int i = 0; i < VDISK_STORE_SLOTS; i++)
@@ -608,6 +627,98 @@ int stack_sizes(struct vdisk_stack *s, bool create)
 			store_size(n);
 	}
 	return VDISK_OK;
+}
+
+/* Since 6.14: reads may have a smaller alignment than writes. Older headers do not have it. */
+#define DIO_READ_ALIGN		0x20000
+#define DIO_READ_ALIGN_AT	0xb4
+
+/* The logical block of the device that something lies on; without one, that of vdisk_file_alignment(). */
+static unsigned int device_block(unsigned int major, unsigned int minor)
+{
+	static const char *const of[] = { "", "../" };	/* a partition's is its disk's */
+	unsigned int block = 4096;
+	char path[96];
+
+	for (int i = 0; i < 2; i++) {
+		FILE *file;
+		int got;
+
+		snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/%squeue/logical_block_size", major, minor, of[i]);
+		file = fopen(path, "re");
+		if (!file)
+			continue;
+		got = fscanf(file, "%u", &block);
+		fclose(file);
+		if (got == 1)
+			break;
+	}
+	return block;
+}
+
+/* What direct I/O demands of a file. Of one that is missing: of a file in that directory, which has no name and goes again. */
+static unsigned int file_block(const char *path)
+{
+	struct statx st = {};
+	unsigned int read_align;
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	char *dir = strdup(path), *slash = dir ? strrchr(dir, '/') : NULL;
+
+	if (!slash)
+		abort();
+	slash[1] = 0;
+	if (fd < 0)
+		fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	if (fd < 0)
+		fd = open(dir, O_PATH | O_CLOEXEC);
+	free(dir);
+	if (fd < 0 || statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_DIOALIGN | DIO_READ_ALIGN, &st)) {
+		if (fd >= 0)
+			close(fd);
+		return 512;
+	}
+	close(fd);
+	if (!(st.stx_mask & STATX_DIOALIGN))
+		return device_block(st.stx_dev_major, st.stx_dev_minor);
+	memcpy(&read_align, (char *)&st + DIO_READ_ALIGN_AT, sizeof(read_align));
+	return read_align ?: st.stx_dio_offset_align;
+}
+
+/* The block size of a node: the largest of those below it, as the kernel makes it. */
+unsigned int stack_block(const struct vdisk_node *n)
+{
+	unsigned int size = 512, block = 0;
+	int fd;
+
+	switch (n->type - vdisk_types) {
+	case VDISK_TYPE_BLOCK:
+	case VDISK_TYPE_NVME:
+		fd = leaf_open(n);
+		if (fd >= 0 && ioctl(fd, BLKSSZGET, &block))
+			block = 0;
+		if (fd >= 0)
+			close(fd);
+		break;
+	case VDISK_TYPE_FILE:
+		if (!n->val[FILE_BUFFERED].set && !n->val[FILE_BLOCK].set)
+			block = file_block(stack_path(n));
+		break;
+	case VDISK_TYPE_CRYPT:
+		if (n->val[CRYPT_SECTOR_SIZE].set)
+			block = atoi(n->val[CRYPT_SECTOR_SIZE].str);
+		break;
+	case VDISK_TYPE_OVERLAY:
+	case VDISK_TYPE_CACHE:
+		if (n->val[OVERLAY_UNIT].set)
+			block = atoi(n->val[OVERLAY_UNIT].str);
+		break;
+	}
+	size = max(size, block);
+	for (unsigned int i = 0; i < n->nr_children; i++) {
+		block = stack_block(n->children[i]);
+		size = max(size, block);
+	}
+	return size;
 }
 
 /* The natural length: sectors, or VDISK_UNBOUNDED. */

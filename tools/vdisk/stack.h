@@ -24,6 +24,7 @@ int stack_parse(struct vdisk_stack *s, const struct words *words);
 void stack_free(struct vdisk_stack *s);
 char *stack_line(struct vdisk_stack *s);
 int stack_sizes(struct vdisk_stack *s, bool create);
+unsigned int stack_block(const struct vdisk_node *n);
 __u64 stack_length(const struct vdisk_stack *s);
 int stack_give(struct vdisk_stack *s, __u64 len);
 const char *stack_path(const struct vdisk_node *n);

@@ -25,6 +25,7 @@ typedef int gfp_t;
 
 #define min_t(type, a, b)	((type)(a) < (type)(b) ? (type)(a) : (type)(b))
 #define min(a, b)		((a) < (b) ? (a) : (b))
+#define max(a, b)		((a) > (b) ? (a) : (b))
 #define swap(a, b)		do { __typeof__(a) swap_ = (a); (a) = (b); (b) = swap_; } while (0)
 #define check_mul_overflow(a, b, to)	__builtin_mul_overflow(a, b, to)
 
