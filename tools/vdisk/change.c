@@ -33,14 +33,15 @@ static void live_put(struct live *live)
 	if (live->stack)
 		stack_free(live->stack);
 	free(live->stack);
+	disk_unlock();
 }
 
-/* live_put() it, whatever comes of it. @suspended: it may be. */
+/* Locked, until live_put(), whatever comes of it. @suspended: it may be. */
 static int live_get(struct live *live, const char *name, bool suspended)
 {
 	memset(live, 0, sizeof(*live));
 	disk_log_off();
-	if (disk_get(&live->disk, name, true))
+	if (disk_lock(name) || disk_get(&live->disk, name, true))
 		return VDISK_FAILED;
 	if (!live->disk.params)
 		return vdisk_fail("%s: has no table: a vdisk create was killed; vdisk remove it", name);
@@ -147,11 +148,9 @@ static int grow(const struct vdisk_args *args)
 	int nr = 0, status;
 
 	status = live_get(&live, name, false) ?: get_new_size(&live, name, args->word[1], &sectors);
-	if (!status && sectors > live.disk.sectors) {
-		vdisk_catch();
+	if (!status && sectors > live.disk.sectors)
 		status = make_files_longer(longer, &nr, live.stack->nodes[0], sectors) ?: stack_give(live.stack, sectors) ?:
 			 disk_replace(name, &live.disk, sectors, live.disk.params);
-	}
 	while (status && nr--)
 		if (truncate(longer[nr].path, longer[nr].old))
 			fprintf(stderr, "vdisk: %s: stays longer than it was: %s\n", longer[nr].path, strerror(errno));
@@ -276,7 +275,6 @@ static int snapshot(const struct vdisk_args *args)
 		const char *const before[] = { "overlay", label, "(", "file", store.word[1], ")", "(", NULL };
 
 		new_label(live.stack, label, sizeof(label));
-		vdisk_catch();
 		/* Reservations stay on top. */
 		find_words(&live.words, live.stack->nodes[0]->type == &vdisk_types[VDISK_TYPE_PR], &begin, &end);
 		line = new_line(&live.words, begin, end, before, true, ")");
@@ -504,7 +502,6 @@ static int detach_base(const struct vdisk_args *args)
 			base++;
 		find_words(&live.words, base, &begin, &end);
 		line = new_line(&live.words, begin, end, zero, false, NULL);
-		vdisk_catch();
 		status = disk_replace(name, &live.disk, live.disk.sectors, line);
 		if (!status)
 			say(args, "stack", line);
@@ -632,15 +629,14 @@ static int key_set(const struct vdisk_args *args, const char *node)
 		return VDISK_FAILED;
 	status = live_get(&live, name, true);
 	suspended = live.disk.info.suspended;	/* as after a wipe */
-	vdisk_catch();
 	status = status ?: new_key(name, path, description, sizeof(description));
 	loaded = !status;
 	if (!status && !suspended)
-		status = disk_suspend(name);
+		status = disk_suspend(name, live.disk.uuid);
 	snprintf(text, sizeof(text), "%s key set :%d:logon:%s", node, bytes, description);
 	if (!status) {
 		status = disk_message(name, text, NULL);
-		if ((!status || !suspended) && disk_resume(name, disk_scans(&live.disk)))
+		if ((!status || !suspended) && disk_resume(name, live.disk.uuid, disk_scans(&live.disk)))
 			status = VDISK_FAILED;
 		old = status ? NULL : own_key(&live, node, name);
 		if (old && strcmp(old, description))
@@ -658,22 +654,23 @@ static int key_wipe(const struct vdisk_args *args, const char *node)
 {
 	const char *name = args->word[0];
 	char text[128];
-	struct disk disk;
+	struct disk disk = {};
 	int status;
 
 	disk_log_off();
-	status = disk_get(&disk, name, true);
+	status = disk_lock(name) ?: disk_get(&disk, name, true);
 	if (!status && !disk.info.suspended)
-		status = disk_suspend(name);
+		status = disk_suspend(name, disk.uuid);
 	snprintf(text, sizeof(text), "%s key wipe", node);
 	if (!status) {
 		status = disk_message(name, text, NULL);
 		if (status && !disk.info.suspended)
-			disk_resume(name, disk_scans(&disk));
+			disk_resume(name, disk.uuid, disk_scans(&disk));
 	}
 	if (!status)
 		say(args, "key", "wiped; the disk is suspended until vdisk key set");
 	disk_put(&disk);
+	disk_unlock();
 	return status;
 }
 

@@ -143,6 +143,7 @@ struct made {
 	int nr_keys;
 	/* What has to be undone: so many were done. */
 	bool device;
+	char uuid[128];		/* of it */
 	int nr_loaded;
 	unsigned int nr_stores;
 	const struct vdisk_node *store[VDISK_MAX_NODES];
@@ -253,7 +254,7 @@ static void undo(struct made *made)
 
 	memcpy(why, vdisk_error, sizeof(why));
 	if (made->device)
-		disk_remove(made->name);
+		disk_remove(made->name, made->uuid);
 	while (made->nr_loaded)
 		keys_drop(made->key[--made->nr_loaded].description);
 	while (made->nr_stores)
@@ -270,17 +271,16 @@ static int make(const struct vdisk_args *args, struct made *made)
 {
 	bool scan = vdisk_option(args, "scan");
 	unsigned int stores = made->nr_stores;
-	char text[128], id[UUID_STR_LEN];
+	char id[UUID_STR_LEN];
 	uuid_t uuid;
 	int status;
 
 	made->nr_stores = 0;
 	uuid_generate_random(uuid);
 	uuid_unparse(uuid, id);
-	snprintf(text, sizeof(text), "%s%s", scan ? DISK_UUID_SCAN : DISK_UUID, id);
-	vdisk_catch();
+	snprintf(made->uuid, sizeof(made->uuid), "%s%s", scan ? DISK_UUID_SCAN : DISK_UUID, id);
 	/* The name first: whoever has it may make the rest. */
-	status = disk_make(made->name, text);
+	status = disk_lock(made->name) ?: disk_make(made->name, made->uuid);
 	made->device = !status;
 	while (!status && made->nr_stores < stores) {
 		status = stopped() ?: make_store(made->store[made->nr_stores]);
@@ -293,10 +293,11 @@ static int make(const struct vdisk_args *args, struct made *made)
 		made->nr_loaded += !status;
 	}
 	keys_reach();
-	status = status ?: stopped() ?: disk_load(made->name, made->sectors, made->line, made->readonly) ?:
-		 stopped() ?: disk_resume(made->name, scan) ?: stopped();
+	status = status ?: stopped() ?: disk_load(made->name, made->uuid, made->sectors, made->line, made->readonly) ?:
+		 stopped() ?: disk_resume(made->name, made->uuid, scan) ?: stopped();
 	if (status)
 		undo(made);
+	disk_unlock();
 	return status;
 }
 
@@ -464,16 +465,20 @@ static int remove_disks(const struct vdisk_args *args)
 	int status = VDISK_OK;
 
 	disk_log_off();
-	for (int i = 0; i < args->nr; i++) {
+	for (int i = 0; i < args->nr && !vdisk_stopped; i++) {
 		const char *name = args->word[i];
 		struct disk disk;
 
-		if (disk_get(&disk, name, true) || disk_remove(name))
+		memset(&disk, 0, sizeof(disk));
+		if (disk_lock(name) || disk_get(&disk, name, true) || disk_remove(name, disk.uuid))
 			status = VDISK_FAILED;
 		else
 			drop_keys(&disk, name);
 		disk_put(&disk);
+		disk_unlock();
 	}
+	if (!status)
+		status = stopped();
 	if (!status && args->json) {
 		struct json_object *object = json_object_new_object(), *names = json_object_new_array();
 

@@ -9,7 +9,9 @@
 #include <linux/dm-ioctl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "vdisk.h"
@@ -89,6 +91,83 @@ static struct dm_task *task_new(int type, const char *name)
 		vdisk_fail(geteuid() ? "device-mapper cannot be used: only root may" :
 			   "device-mapper cannot be used: is the kernel's there (modprobe dm-mod)?");
 	return task;
+}
+
+/* By its uuid, if it has one: the name may be another disk's by now. */
+static struct dm_task *task_of(int type, const char *name, const char *uuid)
+{
+	struct dm_task *task = task_new(type, *uuid ? NULL : name);
+
+	if (task && *uuid && !dm_task_set_uuid(task, uuid))
+		abort();
+	return task;
+}
+
+/* The lock is a file, which goes with it. */
+static char lock_path[192];
+static int lock = -1;
+
+/* Device-mapper takes /dev/mapper/NAME for a name, too. */
+static void lock_name(const char *name)
+{
+	struct dm_task *task = strchr(name, '/') ? dm_task_create(DM_DEVICE_INFO) : NULL;
+	struct dm_info info = {};
+	const char *real = strrchr(name, '/');
+
+	real = real ? real + 1 : name;
+	if (task && dm_task_set_name(task, name) && dm_task_run(task) && dm_task_get_info(task, &info) && info.exists)
+		real = dm_task_get_name(task);
+	snprintf(lock_path, sizeof(lock_path), "/run/vdisk-%.150s.lock", real);
+	if (task)
+		dm_task_destroy(task);
+}
+
+/**
+ * disk_lock - keep other vdisks off a disk, or off a name that has none yet
+ * @name: of the mapped device
+ *
+ * For all that changes it, from before its table is read to the end: of two
+ * that load a table at the same time, one would lose its own and not see it.
+ * dmsetup does not heed it. From now on signals are caught. One disk at a time.
+ *
+ * Return: an exit status, after saying what is wrong.
+ */
+int disk_lock(const char *name)
+{
+	struct stat held, there;
+	bool told = false;
+
+	vdisk_catch();
+	lock_name(name);
+	for (;;) {
+		lock = open(lock_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+		if (lock < 0)
+			return vdisk_fail("%s: cannot be locked: %s: %s%s", name, lock_path, strerror(errno),
+					  geteuid() ? "; only root may" : "");
+		if (flock(lock, LOCK_EX | LOCK_NB)) {
+			if (!told)
+				fprintf(stderr, "vdisk: %s: another vdisk changes it; waiting for that\n", name);
+			told = true;
+			if (flock(lock, LOCK_EX)) {
+				close(lock);
+				lock = -1;
+				return vdisk_fail("%s: stopped; nothing was changed", name);
+			}
+		}
+		/* Who had it may have taken the file away. */
+		if (!fstat(lock, &held) && !stat(lock_path, &there) && held.st_ino == there.st_ino)
+			return VDISK_OK;
+		close(lock);
+	}
+}
+
+void disk_unlock(void)
+{
+	if (lock < 0)
+		return;
+	unlink(lock_path);
+	close(lock);
+	lock = -1;
 }
 
 /**
@@ -282,7 +361,7 @@ int disk_make(const char *name, const char *uuid)
 	return vdisk_fail("%s: cannot be made: %s%s", name, strerror(error), geteuid() ? "; only root may" : "");
 }
 
-static int load(const char *name, __u64 sectors, const char *params, bool read_only)
+static int load(const char *name, const char *uuid, __u64 sectors, const char *params, bool read_only)
 {
 	size_t len = strlen(params) + 1, size = sizeof(struct dm_ioctl) + sizeof(struct dm_target_spec) + (len + 7) / 8 * 8;
 	struct dm_ioctl *io = calloc(1, size);
@@ -297,7 +376,10 @@ static int load(const char *name, __u64 sectors, const char *params, bool read_o
 	io->data_start = sizeof(*io);
 	io->target_count = 1;
 	io->flags = read_only ? DM_READONLY_FLAG : 0;
-	snprintf(io->name, sizeof(io->name), "%s", name);
+	if (*uuid)
+		snprintf(io->uuid, sizeof(io->uuid), "%s", uuid);
+	else
+		snprintf(io->name, sizeof(io->name), "%s", name);
 	target->length = sectors;
 	target->next = size - sizeof(*io);
 	strcpy(target->target_type, "vdisk");
@@ -314,6 +396,7 @@ static int load(const char *name, __u64 sectors, const char *params, bool read_o
 /**
  * disk_load - load a table, which is not live before disk_resume()
  * @name: of the device
+ * @uuid: likewise; "": it has none
  * @sectors: of the disk
  * @params: the stack
  * @read_only: it takes no writes
@@ -323,9 +406,9 @@ static int load(const char *name, __u64 sectors, const char *params, bool read_o
  *
  * Return: an exit status, after saying what is wrong.
  */
-int disk_load(const char *name, __u64 sectors, const char *params, bool read_only)
+int disk_load(const char *name, const char *uuid, __u64 sectors, const char *params, bool read_only)
 {
-	int log = log_open(), error = load(name, sectors, params, read_only);
+	int log = log_open(), error = load(name, uuid, sectors, params, read_only);
 
 	if (error)
 		return fail(name, "the table is refused", error, log);
@@ -335,24 +418,46 @@ int disk_load(const char *name, __u64 sectors, const char *params, bool read_onl
 }
 
 /* Drops a table that was loaded and is not live. */
-int disk_clear(const char *name)
+int disk_clear(const char *name, const char *uuid)
 {
-	struct dm_task *task = task_new(DM_DEVICE_CLEAR, name);
+	struct dm_task *task = task_of(DM_DEVICE_CLEAR, name, uuid);
 
 	return task ? run(task, name, "cannot drop the new table", false, 0) : VDISK_FAILED;
 }
 
-int disk_suspend(const char *name)
+int disk_suspend(const char *name, const char *uuid)
 {
-	struct dm_task *task = task_new(DM_DEVICE_SUSPEND, name);
+	struct dm_task *task = task_of(DM_DEVICE_SUSPEND, name, uuid);
 
 	return task ? run(task, name, "cannot be suspended", false, 0) : VDISK_FAILED;
 }
 
-/* @scan: udev's other rules may look into it */
-int disk_resume(const char *name, bool scan)
+/* Has the name still got this uuid? */
+static bool is_still(const char *name, const char *uuid)
 {
-	struct dm_task *task = task_new(DM_DEVICE_RESUME, name);
+	struct dm_task *task = dm_task_create(DM_DEVICE_INFO);
+	struct dm_info info = {};
+	bool still = task && dm_task_set_name(task, name) && dm_task_run(task) && dm_task_get_info(task, &info) && info.exists &&
+		     !strcmp(dm_task_get_uuid(task) ?: "", uuid);
+
+	if (task)
+		dm_task_destroy(task);
+	return still;
+}
+
+/* Resume and remove go by the name: by a uuid libdevmapper would leave /dev/mapper as it is. */
+static struct dm_task *task_still(int type, const char *name, const char *uuid)
+{
+	if (is_still(name, uuid))
+		return task_new(type, name);
+	vdisk_fail("%s: was removed by someone else just now", name);
+	return NULL;
+}
+
+/* @scan: udev's other rules may look into it */
+int disk_resume(const char *name, const char *uuid, bool scan)
+{
+	struct dm_task *task = task_still(DM_DEVICE_RESUME, name, uuid);
 	uint16_t flags = scan ? 0 : DM_UDEV_DISABLE_SUBSYSTEM_RULES_FLAG | DM_UDEV_DISABLE_DISK_RULES_FLAG |
 				    DM_UDEV_DISABLE_OTHER_RULES_FLAG;
 
@@ -362,9 +467,9 @@ int disk_resume(const char *name, bool scan)
 	return run(task, name, "cannot go live", true, flags);
 }
 
-int disk_remove(const char *name)
+int disk_remove(const char *name, const char *uuid)
 {
-	struct dm_task *task = task_new(DM_DEVICE_REMOVE, name);
+	struct dm_task *task = task_still(DM_DEVICE_REMOVE, name, uuid);
 	int status;
 
 	if (!task)
@@ -417,7 +522,8 @@ int disk_message(const char *name, const char *text, char **answer)
  * @sectors: of the new table
  * @params: likewise
  *
- * If the new one is refused, the old one is live again.
+ * If the new one is refused, the old one is live again. disk_lock() it before
+ * @old is read.
  *
  * Return: an exit status, after saying what is wrong.
  */
@@ -425,18 +531,19 @@ int disk_replace(const char *name, const struct disk *old, __u64 sectors, const 
 {
 	char text[sizeof(vdisk_error)];
 
-	if (disk_load(name, sectors, params, old->info.read_only))
+	if (disk_load(name, old->uuid, sectors, params, old->info.read_only))
 		return VDISK_FAILED;
-	if (disk_suspend(name)) {
+	if (disk_suspend(name, old->uuid)) {
 		memcpy(text, vdisk_error, sizeof(text));
-		disk_clear(name);
+		disk_clear(name, old->uuid);
 		memcpy(vdisk_error, text, sizeof(text));
 		return VDISK_FAILED;
 	}
-	if (!disk_resume(name, disk_scans(old)))
+	if (!disk_resume(name, old->uuid, disk_scans(old)))
 		return VDISK_OK;
 	memcpy(text, vdisk_error, sizeof(text));
-	if (disk_load(name, old->sectors, old->params, old->info.read_only) || disk_resume(name, disk_scans(old)))
+	if (disk_load(name, old->uuid, old->sectors, old->params, old->info.read_only) ||
+	    disk_resume(name, old->uuid, disk_scans(old)))
 		return vdisk_fail("%.500s; and its old table cannot be brought back (%.300s): it is suspended", text, vdisk_error);
 	memcpy(vdisk_error, text, sizeof(text));
 	return VDISK_FAILED;

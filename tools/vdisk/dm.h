@@ -18,15 +18,17 @@ struct disk {
 
 void disk_log_off(void);
 bool disk_module_version(char *version, int size);
+int disk_lock(const char *name);
+void disk_unlock(void);
 int disk_get(struct disk *disk, const char *name, bool table);
 void disk_put(struct disk *disk);
 struct dm_names *disk_names(struct dm_task **task);
 int disk_make(const char *name, const char *uuid);
-int disk_load(const char *name, __u64 sectors, const char *params, bool read_only);
-int disk_clear(const char *name);
-int disk_suspend(const char *name);
-int disk_resume(const char *name, bool scan);
-int disk_remove(const char *name);
+int disk_load(const char *name, const char *uuid, __u64 sectors, const char *params, bool read_only);
+int disk_clear(const char *name, const char *uuid);
+int disk_suspend(const char *name, const char *uuid);
+int disk_resume(const char *name, const char *uuid, bool scan);
+int disk_remove(const char *name, const char *uuid);
 int disk_message(const char *name, const char *text, char **answer);
 bool disk_scans(const struct disk *disk);
 int disk_replace(const char *name, const struct disk *old, __u64 sectors, const char *params);
