@@ -35,7 +35,21 @@ is "$(head -n 1 <<<"$explained")" "# overlay ( file $mnt/ex ) ( file $mnt/base.i
 ok $? '--explain: nothing is done'
 PATH=$PATH sh -e <<<"$explained" >/dev/null
 is "$? $(table a)" "0 overlay ( file $mnt/ex ) ( file $mnt/base.img )" '--explain: the commands'
+[[ $(dmsetup info -c --noheadings -o uuid "$a") == VDISK-????????-* ]]
+ok $? '--explain: the host keeps off it'
 removed explained
+# Names that a shell or an option could be
+for name in "#$a" "-$a"; do
+	sh -e < <(vdisk create --explain --scan -- "$name" mem:1M) >/dev/null
+	[[ $? == 0 && $(dmsetup info -c --noheadings -o uuid -- "$name") == VDISK-SCAN-* ]]
+	ok $? "--explain: $name"
+	vdisk remove -- "$name" >/dev/null 2>&1
+done
+[[ $(vdisk create --explain "#$a" crypt:xts-aes-256:key:mem:1M) == *$'\n# dmsetup cannot pass'* ]]
+ok $? '--explain: what dmsetup cannot'
+is "$(vdisk create --explain --json "$a" 'sqldiff:ey;create:base.img' | jq -r '.commands[]' | sed "s/VDISK-[0-9a-f-]*/VDISK-/")" \
+	"vdisk format '$mnt/ey' --len 8192 --unit 512 --base-len 8192
+dmsetup create --uuid VDISK- --table '0 8192 vdisk overlay ( file $mnt/ey ) ( file $mnt/base.img )' -- '$a'" '--explain --json: the same commands'
 
 made memdiff:file:base.img "overlay volatile ( ram ) ( file $mnt/base.img )"
 same_bytes base.img 'memdiff: reads as its base'
@@ -109,7 +123,7 @@ removed vhd
 # A blob: the helper that is named supplies it
 said=$(vdisk create "$a" "memdiff:blob:flat:file://$mnt/base.img")
 is "$(table a)" "overlay volatile ( ram ) ( blob $a len:8192 )" 'blob:flat'
-[[ $said == *"start that: vdisk-fetchd --name $a --once 'file://$mnt/base.img' &" ]]
+[[ $said == *"start that: vdisk-fetchd --name '$a' --once 'file://$mnt/base.img' &" ]]
 ok $? 'blob: it says who supplies it'
 vdisk-fetchd --name "$a" --once "file://$mnt/base.img" 2>"$TMP/helper" &
 helper=$!

@@ -217,8 +217,13 @@ static int prepare(const struct vdisk_args *args, struct made *made)
 {
 	const char *len = vdisk_option(args, "len");
 	bool create = vdisk_option(args, "create");
+	char id[UUID_STR_LEN];
 	__u64 natural;
+	uuid_t uuid;
 
+	uuid_generate_random(uuid);
+	uuid_unparse(uuid, id);
+	snprintf(made->uuid, sizeof(made->uuid), "%s%s", vdisk_option(args, "scan") ? DISK_UUID_SCAN : DISK_UUID, id);
 	made->name = made->openvmm.name = args->word[0];
 	get_words(args, 1, &made->words);
 	if (vdisk_check_name(made->name) || words_openvmm(&made->words, &made->openvmm))
@@ -271,14 +276,9 @@ static int make(const struct vdisk_args *args, struct made *made)
 {
 	bool scan = vdisk_option(args, "scan");
 	unsigned int stores = made->nr_stores;
-	char id[UUID_STR_LEN];
-	uuid_t uuid;
 	int status;
 
 	made->nr_stores = 0;
-	uuid_generate_random(uuid);
-	uuid_unparse(uuid, id);
-	snprintf(made->uuid, sizeof(made->uuid), "%s%s", scan ? DISK_UUID_SCAN : DISK_UUID, id);
 	/* The name first: whoever has it may make the rest. */
 	status = disk_lock(made->name) ?: disk_make(made->name, made->uuid);
 	made->device = !status;
@@ -301,74 +301,135 @@ static int make(const struct vdisk_args *args, struct made *made)
 	return status;
 }
 
-static void quote(const char *text)
+/* As a word of a shell */
+static void quote(FILE *out, const char *text)
 {
-	putchar('\'');
+	putc('\'', out);
 	for (; *text; text++) {
 		if (*text == '\'')
-			fputs("'\\''", stdout);
+			fputs("'\\''", out);
 		else
-			putchar(*text);
+			putc(*text, out);
 	}
-	putchar('\'');
+	putc('\'', out);
 }
 
 /* What supplies the blob of an URL; it ends with the disk. */
-static void explain_helper(const struct made *made, const char *before)
+static void put_helper(FILE *out, const struct made *made)
 {
-	printf("%svdisk-fetchd --name %s --once%s ", before, made->name, made->openvmm.vhd ? " --vhd1" : "");
-	quote(made->openvmm.url);
-	puts(" &");
+	fputs("vdisk-fetchd --name ", out);
+	quote(out, made->name);
+	fprintf(out, " --once%s ", made->openvmm.vhd ? " --vhd1" : "");
+	quote(out, made->openvmm.url);
+	fputs(" &", out);
 }
 
-static void explain(const struct made *made)
+static void put_format(FILE *out, const struct vdisk_node *n)
 {
-	printf("# %s\n", made->line);
-	for (unsigned int i = 0; i < made->nr_stores; i++) {
-		const struct vdisk_node *n = made->store[i];
-		const char *lineage = n->parent->val[OVERLAY_LINEAGE].str;
+	const char *lineage = n->parent->val[OVERLAY_LINEAGE].str;
 
-		fputs("vdisk format ", stdout);
-		quote(stack_path(n));
-		printf(" --len %llu --unit %u", n->parent->len, stack_block(n->parent));
-		if (store_base(n))
-			printf(" --base-len %llu", store_base(n));
-		if (lineage)
-			printf(" --lineage %s", lineage);
-		if (stack_is_through(n->parent))
-			fputs(" --write-through", stdout);
-		putchar('\n');
+	fputs("vdisk format ", out);
+	quote(out, stack_path(n));
+	fprintf(out, " --len %llu --unit %u", n->parent->len, stack_block(n->parent));
+	if (store_base(n))
+		fprintf(out, " --base-len %llu", store_base(n));
+	if (lineage)
+		fprintf(out, " --lineage %s", lineage);
+	if (stack_is_through(n->parent))
+		fputs(" --write-through", out);
+}
+
+static void put_key(FILE *out, const struct key *key)
+{
+	fputs("keyctl padd logon ", out);
+	quote(out, key->description);
+	fputs(" @u < ", out);
+	quote(out, key->path);
+}
+
+/* With the uuid that keeps the host's hands off it. */
+static void put_dmsetup(FILE *out, const struct made *made)
+{
+	char *table;
+
+	if (asprintf(&table, "0 %llu vdisk %s", made->sectors, made->line) < 0)
+		abort();
+	fprintf(out, "dmsetup create --uuid %s%s --table ", made->uuid, made->readonly ? " --readonly" : "");
+	quote(out, table);
+	fputs(" -- ", out);
+	quote(out, made->name);
+	free(table);
+}
+
+static FILE *command_begin(char **text, size_t *size)
+{
+	FILE *out = open_memstream(text, size);
+
+	if (!out)
+		abort();
+	return out;
+}
+
+static void command_end(struct words *commands, FILE *out, char **text)
+{
+	if (fclose(out))
+		abort();
+	words_add(commands, *text);
+	free(*text);
+}
+
+/* What other commands would do the same. */
+static void explain(const struct made *made, struct words *commands)
+{
+	char *text;
+	size_t size;
+	FILE *out;
+
+	for (unsigned int i = 0; i < made->nr_stores; i++) {
+		out = command_begin(&text, &size);
+		put_format(out, made->store[i]);
+		command_end(commands, out, &text);
 	}
 	for (int i = 0; i < made->nr_keys; i++) {
-		printf("keyctl padd logon %s @u < ", made->key[i].description);
-		quote(made->key[i].path);
-		putchar('\n');
+		out = command_begin(&text, &size);
+		put_key(out, &made->key[i]);
+		command_end(commands, out, &text);
 	}
-	printf("dmsetup create %s%s --table ", made->name, made->readonly ? " --readonly" : "");
-	printf("'0 %llu vdisk ", made->sectors);
-	for (const char *c = made->line; *c; c++) {
-		if (*c == '\'')
-			fputs("'\\''", stdout);
-		else
-			putchar(*c);
+	out = command_begin(&text, &size);
+	put_dmsetup(out, made);
+	command_end(commands, out, &text);
+	if (made->openvmm.url) {
+		out = command_begin(&text, &size);
+		put_helper(out, made);
+		command_end(commands, out, &text);
 	}
-	puts("'");
-	if (made->openvmm.url)
-		explain_helper(made, "");
 }
 
 static void say_created(const struct vdisk_args *args, const struct made *made, bool dry)
 {
-	struct json_object *object, *stores;
+	struct json_object *object, *stores, *list;
 	char text[VDISK_BYTES_TEXT], device[160];
+	struct words commands = {};
 
+	if (dry)
+		explain(made, &commands);
+	if (!args->json && dry) {
+		printf("# %s\n", made->line);
+		if (strpbrk(made->line, "#\\"))
+			puts("# dmsetup cannot pass # or a backslash: only vdisk makes this disk");
+		for (unsigned int i = 0; i < commands.nr; i++)
+			puts(commands.word[i]);
+		words_free(&commands);
+		return;
+	}
 	if (!args->json) {
-		if (dry)
-			return explain(made);
 		printf("/dev/mapper/%s: %llu sectors (%s)\n", made->name, made->sectors,
 		       vdisk_bytes(text, made->sectors * 512));
-		if (made->openvmm.url)
-			explain_helper(made, "reads wait for its helper; start that: ");
+		if (made->openvmm.url) {
+			fputs("reads wait for its helper; start that: ", stdout);
+			put_helper(stdout, made);
+			putchar('\n');
+		}
 		return;
 	}
 	object = json_object_new_object();
@@ -385,6 +446,13 @@ static void say_created(const struct vdisk_args *args, const struct made *made, 
 	if (made->openvmm.url)
 		json_object_object_add(object, "url", json_object_new_string(made->openvmm.url));
 	json_object_object_add(object, "created", json_object_new_boolean(!dry));
+	if (dry) {
+		list = json_object_new_array();
+		for (unsigned int i = 0; i < commands.nr; i++)
+			json_object_array_add(list, json_object_new_string(commands.word[i]));
+		json_object_object_add(object, "commands", list);
+		words_free(&commands);
+	}
 	vdisk_json_print(object);
 }
 
