@@ -47,7 +47,11 @@ ok $? 'it goes on'
 says 0 '* on, *' vdisk hydrate "$a" status
 says 0 '* done, 4 MiB of 4 MiB' vdisk hydrate "$a" start
 exec 9<"/dev/mapper/$a"
-says 0 '*overlay volatile*( zero )*' vdisk detach-base "$a"
+# vdisktab would make the disk that was
+export VDISKTAB=$mnt/tab
+printf '%s\n' '# disks' "$b - zero" "$a create overlay volatile label:top ( ram ) ( cache ( file $mnt/c ) ( file $mnt/base.img ) )" >tab
+says 0 "*$mnt/tab:3 still has the disk as it was*Put there:"$'\n'"$a create overlay volatile label:top ( ram ) ( cache ( file $mnt/c ) ( zero ) )"$'\n*' \
+	vdisk detach-base "$a"
 exec 9<&-
 says 1 '*detached already' vdisk detach-base "$a"
 rm base.img
@@ -57,6 +61,24 @@ vdisk remove "$a"
 says 1 '*nothing to hydrate' bash -c "vdisk create $a --len 1M ram >/dev/null; vdisk hydrate $a start"
 says 1 "$a*no node has label or type 'pr'*" bash -c "vdisk pr $a read-keys 2>&1 | sed 's/^vdisk: //'; exit \${PIPESTATUS[0]}"
 vdisk remove "$a"
+
+# What vdisktab has to say then: with keyfile:, as it is written; and in JSON
+head -c 64 /dev/urandom >key
+printf '%s\n' "$a nofail,len=2M crypt:xts-aes-256:$mnt/key:$mnt/copy.img" >tab
+vdisk create "$a" --len 2M crypt:xts-aes-256:key:copy.img >/dev/null
+says 0 "*tab:1 *Put there:"$'\n'"$a nofail,len=6144 crypt cipher:aes-xts-plain64 keyfile:$mnt/key allow_discards ( file $mnt/copy.img )"$'\n*' \
+	vdisk grow "$a" 3M
+is "$(vdisk snapshot --json "$a" t\ op 2>/dev/null | jq -r '.vdisktab.line, .vdisktab.text')" \
+	"1"$'\n'"$a nofail,len=2M overlay label:snapshot1 ( file $mnt/t\\ op ) ( crypt cipher:aes-xts-plain64 keyfile:$mnt/key allow_discards ( file $mnt/copy.img ) )" \
+	'snapshot --json'
+says 0 '*tab:1 *no line of this stack: mend it*' vdisk grow "$a" 4M
+vdisk remove "$a"
+echo "$a - file $mnt/grows" >tab
+truncate -s 1M grows
+vdisk create "$a" file grows >/dev/null
+says 0 "$a: 4096 sectors (2 MiB)" vdisk grow "$a" 2M
+vdisk remove "$a"
+unset VDISKTAB
 
 # Reservations, two nexuses
 says 0 '*' vdisk create "$a" "pr domain:d$$ nexus:a ( file copy.img shared )"

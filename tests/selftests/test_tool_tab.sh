@@ -83,6 +83,10 @@ wrong 'len= is there twice' 'x len=1,len=2 zero'
 wrong "'zeroo' is no node type; there are block nvme file vhd1 ram zero blob striped concat crypt delay overlay cache pr" 'x - zeroo'
 wrong "file: path: 'a' is no absolute path" 'x - file a'
 wrong 'k: a path in this file begins with /' 'x - crypt cipher:aes-xts-plain64 keyfile:k ( zero )'
+for disk in 'sqldiff:/s;create:/a' 'sql:/s;create=1M'; do
+	wrong '/s: ;create refuses a store that is there, as it is when the host boots again: leave it out, and put create among the options, with len=SIZE for sql' \
+		"x create $disk"
+done
 wrong "ends as lines of DOS do; sed -i 's/\\r\$//' $TMP/tab mends it" $'x - zero\r'
 wrong "a control character is in it; retype the line in $TMP/tab" $'x - file /a\x01'
 wrong 'longer than 65536 bytes' "x - file /$(printf '%065536d' 0)"

@@ -228,7 +228,7 @@ out:
 
 int main(int argc, char **argv)
 {
-	const char *path = getenv("VDISKTAB") ?: TAB_PATH;
+	const char *path = TAB_PATH;
 	struct tab tab;
 	int r;
 

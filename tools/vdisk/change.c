@@ -14,8 +14,10 @@
 #include "vdisk.h"
 #include "dm.h"
 #include "keys.h"
+#include "openvmm.h"
 #include "show.h"
 #include "stack.h"
+#include "tab.h"
 
 #define MAX_LONGER	16
 
@@ -57,18 +59,158 @@ static int live_get(struct live *live, const char *name, bool suspended)
 	return stack_sizes(live->stack, false);
 }
 
-static void say(const struct vdisk_args *args, const char *key, const char *what)
-{
-	struct json_object *object;
+/* Other words for a part of a line */
 
+/* Where the words of a node begin, and the first behind them. */
+static void find_words(const struct words *words, int node, unsigned int *begin, unsigned int *end)
+{
+	int seen = -1, depth = 0;
+	bool want_type = true;
+	unsigned int i;
+
+	for (i = 0; i < words->nr; i++) {
+		if (want_type && ++seen == node)
+			break;
+		want_type = !strcmp(words->word[i], "(");
+	}
+	*begin = i;
+	for (; i < words->nr; i++) {
+		depth += !strcmp(words->word[i], "(");
+		depth -= !strcmp(words->word[i], ")");
+		if (depth < 0)
+			break;
+	}
+	*end = i;
+}
+
+static char *new_line(const struct words *old, unsigned int begin, unsigned int end, const char *const *before, bool keep,
+		      const char *behind)
+{
+	struct words words = {};
+	char *line;
+
+	for (unsigned int i = 0; i < begin; i++)
+		words_add(&words, old->word[i]);
+	for (; *before; before++)
+		words_add(&words, *before);
+	for (unsigned int i = begin; keep && i < end; i++)
+		words_add(&words, old->word[i]);
+	if (behind)
+		words_add(&words, behind);
+	for (unsigned int i = end; i < old->nr; i++)
+		words_add(&words, old->word[i]);
+	line = words_join(&words);
+	words_free(&words);
+	return line;
+}
+
+static const char *const no_words[] = { NULL };
+
+/* What changes a disk, as its line in vdisktab has to change. */
+struct change {
+	int node;			/* whose words are replaced, or stay between those of before and behind */
+	const char *const *before;
+	bool keep;
+	const char *behind;
+	__u64 len;			/* sectors, if it is another one; else 0 */
+	bool natural;			/* that is what the stack has, if no len= says another one */
+};
+
+static void ignore(void *arg, unsigned int line, const char *text) { (void)arg, (void)line, (void)text; }
+
+/* Is it the tree that the disk had? */
+static bool same_shape(const struct vdisk_stack *a, const struct vdisk_stack *b)
+{
+	if (a->nr_nodes != b->nr_nodes)
+		return false;
+	for (unsigned int i = 0; i < a->nr_nodes; i++)
+		if (a->nodes[i]->type != b->nodes[i]->type || a->nodes[i]->nr_children != b->nodes[i]->nr_children)
+			return false;
+	return true;
+}
+
+/* To be freed. NULL: the line is about some other stack than @live. */
+static char *new_tab_line(const struct tab_disk *disk, const struct live *live, const struct change *change)
+{
+	struct openvmm openvmm = { .name = disk->name, .later = true };
+	struct words words = {}, parsed = {};
+	char *stack, *line = NULL, *options = strdup(disk->options), *option, *rest = options, *kept;
+	struct vdisk_stack *s = calloc(1, sizeof(*s));
+	unsigned int begin, end;
+
+	kept = calloc(1, strlen(disk->options) + 32);
+	if (!options || !s || !kept)
+		abort();
+	words_split(&words, disk->stack);
+	words_openvmm(&words, &openvmm);
+	for (unsigned int i = 0; i < words.nr; i++)
+		words_add(&parsed, words.word[i]);
+	words_hide_keys(&parsed, NULL);
+	words_translate(&parsed, false);
+	if (!stack_parse(s, &parsed)) {
+		if (same_shape(s, live->stack)) {
+			while ((option = strsep(&rest, ",")))
+				if (strcmp(option, "-") && !(change->len && !strncmp(option, "len=", 4)))
+					strcat(strcat(kept, *kept ? "," : ""), option);
+			if (change->len)
+				sprintf(kept + strlen(kept), "%slen=%llu", *kept ? "," : "", change->len);
+			find_words(&words, change->node, &begin, &end);
+			stack = new_line(&words, begin, end, change->before, change->keep, change->behind);
+			if (asprintf(&line, "%s %s %s", disk->name, *kept ? kept : "-", stack) < 0)
+				abort();
+			free(stack);
+		}
+		stack_free(s);
+	}
+	free(s);
+	free(kept);
+	free(options);
+	words_free(&words);
+	words_free(&parsed);
+	return line;
+}
+
+/*
+ * Says what was done; and, if vdisktab has the disk, what to write there: the
+ * next boot would make the stack as it was, and write what is only read now.
+ */
+static void say(const struct vdisk_args *args, const char *key, const char *what, const struct live *live,
+		const struct change *change)
+{
+	char kept[sizeof(vdisk_error)], *line = NULL;
+	struct json_object *object, *json;
+	const struct tab_disk *disk = NULL;
+	struct tab tab = {};
+
+	memcpy(kept, vdisk_error, sizeof(kept));
+	if (change && tab_read(&tab, TAB_PATH, ignore, NULL) != -ENOENT)
+		disk = tab_find(&tab, args->word[0]);
+	if (disk && change->natural && !disk->len)
+		disk = NULL;
+	vdisk_quiet = true;
+	if (disk)
+		line = new_tab_line(disk, live, change);
+	vdisk_quiet = false;
+	memcpy(vdisk_error, kept, sizeof(kept));
+	if (disk)
+		fprintf(stderr, "vdisk: %s: %s:%u still has the disk as it was; made so when the host boots, it damages what it is now. %s%s\n",
+			args->word[0], tab.path, disk->line, line ? "Put there:\n" : "It is no line of this stack: mend it", line ?: "");
 	if (!args->json) {
 		printf("%s: %s\n", args->word[0], what);
-		return;
+	} else {
+		object = json_object_new_object();
+		json_object_object_add(object, "name", json_object_new_string(args->word[0]));
+		json_object_object_add(object, key, json_object_new_string(what));
+		if (disk) {
+			json = json_object_new_object();
+			vdisk_json_number(json, "line", disk->line);
+			json_object_object_add(json, "text", line ? json_object_new_string(line) : NULL);
+			json_object_object_add(object, "vdisktab", json);
+		}
+		vdisk_json_print(object);
 	}
-	object = json_object_new_object();
-	json_object_object_add(object, "name", json_object_new_string(args->word[0]));
-	json_object_object_add(object, key, json_object_new_string(what));
-	vdisk_json_print(object);
+	free(line);
+	tab_free(&tab);
 }
 
 /* grow */
@@ -155,8 +297,13 @@ static int grow(const struct vdisk_args *args)
 		if (truncate(longer[nr].path, longer[nr].old))
 			fprintf(stderr, "vdisk: %s: stays longer than it was: %s\n", longer[nr].path, strerror(errno));
 	if (!status) {
+		const struct change change = {
+			.before = no_words, .keep = true, .len = sectors,
+			.natural = !stack_sizes(live.stack, false) && stack_length(live.stack) == sectors,
+		};
+
 		snprintf(text, sizeof(text), "%llu sectors (%s)", sectors, vdisk_bytes(bytes, sectors * 512));
-		say(args, "size", text);
+		say(args, "size", text, &live, &change);
 	}
 	live_put(&live);
 	return status;
@@ -179,50 +326,7 @@ const struct vdisk_command vdisk_grow = {
 	.run = grow,
 };
 
-/* snapshot, detach-base: other words for a part of the line */
-
-/* Where the words of a node begin, and the first behind them. */
-static void find_words(const struct words *words, int node, unsigned int *begin, unsigned int *end)
-{
-	int seen = -1, depth = 0;
-	bool want_type = true;
-	unsigned int i;
-
-	for (i = 0; i < words->nr; i++) {
-		if (want_type && ++seen == node)
-			break;
-		want_type = !strcmp(words->word[i], "(");
-	}
-	*begin = i;
-	for (; i < words->nr; i++) {
-		depth += !strcmp(words->word[i], "(");
-		depth -= !strcmp(words->word[i], ")");
-		if (depth < 0)
-			break;
-	}
-	*end = i;
-}
-
-static char *new_line(const struct words *old, unsigned int begin, unsigned int end, const char *const *before, bool keep,
-		      const char *behind)
-{
-	struct words words = {};
-	char *line;
-
-	for (unsigned int i = 0; i < begin; i++)
-		words_add(&words, old->word[i]);
-	for (; *before; before++)
-		words_add(&words, *before);
-	for (unsigned int i = begin; keep && i < end; i++)
-		words_add(&words, old->word[i]);
-	if (behind)
-		words_add(&words, behind);
-	for (unsigned int i = end; i < old->nr; i++)
-		words_add(&words, old->word[i]);
-	line = words_join(&words);
-	words_free(&words);
-	return line;
-}
+/* snapshot */
 
 static unsigned int disk_block(const struct disk *disk)
 {
@@ -262,21 +366,23 @@ static int snapshot(const struct vdisk_args *args)
 	unsigned int begin, end;
 	bool made = false;
 	int status;
+	const char *before[] = { "overlay", label, "(", "file", NULL, ")", "(", NULL };
+	struct change change = { .before = before, .keep = true, .behind = ")" };
 
 	words_add(&store, "file");
 	words_add(&store, args->word[1]);
 	words_translate(&store, true);
+	before[4] = store.word[1];
 	status = live_get(&live, name, false);
 	if (!status && live.disk.info.read_only)
 		status = vdisk_fail("%s: is read-only, so it needs no snapshot", name);
 	if (!status && !access(store.word[1], F_OK))
 		status = vdisk_fail("%s: is there already; a snapshot makes a new store, so say another name, or remove it", store.word[1]);
 	if (!status) {
-		const char *const before[] = { "overlay", label, "(", "file", store.word[1], ")", "(", NULL };
-
 		new_label(live.stack, label, sizeof(label));
 		/* Reservations stay on top. */
-		find_words(&live.words, live.stack->nodes[0]->type == &vdisk_types[VDISK_TYPE_PR], &begin, &end);
+		change.node = live.stack->nodes[0]->type == &vdisk_types[VDISK_TYPE_PR];
+		find_words(&live.words, change.node, &begin, &end);
 		line = new_line(&live.words, begin, end, before, true, ")");
 		/* What is below has no length of its own that stays: it grows with the disk. */
 		status = store_make(store.word[1], live.disk.sectors, disk_block(&live.disk), 0, NULL, false);
@@ -286,7 +392,7 @@ static int snapshot(const struct vdisk_args *args)
 	if (status && made)
 		unlink(store.word[1]);
 	if (!status)
-		say(args, "store", store.word[1]);
+		say(args, "store", store.word[1], &live, &change);
 	free(line);
 	words_free(&store);
 	live_put(&live);
@@ -299,7 +405,8 @@ const struct vdisk_command vdisk_snapshot = {
 	.more =
 "Makes STORE, a file, and loads the stack again with an overlay on top of it: from now on all that is written goes to\n"
 "STORE, and what was there stays as it is below. I/O stops for an instant, and file systems in use are frozen for it. The disk\n"
-"of the snapshot is the stack as it was before: create it with --readonly once this disk is gone.\n",
+"of the snapshot is the stack as it was before: create it with --readonly once this disk is gone.\n"
+"If /etc/vdisktab has the disk, it says what to write there now: the stack as it was must not be written any more.\n",
 	.status =
 "  0  done\n"
 "  1  refused, or it failed; the disk is as it was, and there is no STORE\n",
@@ -496,6 +603,7 @@ static int detach_base(const struct vdisk_args *args)
 		status = vdisk_fail("%s: the base is still needed (hydration: %s, %llu of %llu sectors); vdisk hydrate %s start",
 				    name, h.state, h.done, h.all, name);
 	if (!status) {
+		struct change change = { .before = zero };
 		int base = h.node + 1;
 
 		while (live.stack->nodes[base] != live.stack->nodes[h.node]->children[1])
@@ -503,8 +611,9 @@ static int detach_base(const struct vdisk_args *args)
 		find_words(&live.words, base, &begin, &end);
 		line = new_line(&live.words, begin, end, zero, false, NULL);
 		status = disk_replace(name, &live.disk, live.disk.sectors, line);
+		change.node = base;
 		if (!status)
-			say(args, "stack", line);
+			say(args, "stack", line, &live, &change);
 		free(line);
 	}
 	live_put(&live);
@@ -645,7 +754,7 @@ static int key_set(const struct vdisk_args *args, const char *node)
 	if (status && loaded)
 		keys_drop(description);
 	if (!status)
-		say(args, "key", "set");
+		say(args, "key", "set", NULL, NULL);
 	live_put(&live);
 	return status;
 }
@@ -668,7 +777,7 @@ static int key_wipe(const struct vdisk_args *args, const char *node)
 			disk_resume(name, disk.uuid, disk_scans(&disk));
 	}
 	if (!status)
-		say(args, "key", "wiped; the disk is suspended until vdisk key set");
+		say(args, "key", "wiped; the disk is suspended until vdisk key set", NULL, NULL);
 	disk_put(&disk);
 	disk_unlock();
 	return status;

@@ -144,7 +144,10 @@ static int store(struct openvmm *o, struct words *out, const char *path, bool cr
 {
 	if (!*path)
 		return vdisk_fail("sql, sqldiff: without the path of the store");
-	if (create && !o->later && !access(path, F_OK))
+	if (create && o->later)
+		return vdisk_fail("%.300s: ;create refuses a store that is there, as it is when the host boots again: leave it out, and "
+				  "put create among the options, with len=SIZE for sql", path);
+	if (create && !access(path, F_OK))
 		return vdisk_fail("%.300s: is there already; leave out ;create to use it", path);
 	o->create |= create;
 	add(out, "overlay");

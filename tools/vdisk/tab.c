@@ -35,6 +35,7 @@ const struct tab_disk *tab_find(const struct tab *tab, const char *name)
 static void disk_free(struct tab_disk *disk)
 {
 	free(disk->name);
+	free(disk->options);
 	free(disk->stack);
 	free(disk->len);
 	words_free(&disk->files);
@@ -153,8 +154,9 @@ static int parse_line(struct tab *tab, struct tab_disk *disk, char *text, size_t
 	}
 	disk->name = strdup(field(&text));
 	options = field(&text);
+	disk->options = strdup(options);
 	disk->stack = strdup(text + strspn(text, " \t"));
-	if (!disk->name || !disk->stack)
+	if (!disk->name || !disk->options || !disk->stack)
 		abort();
 	if (vdisk_check_name(disk->name))
 		return VDISK_FAILED;

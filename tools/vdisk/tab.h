@@ -5,11 +5,11 @@
 
 #include "stack.h"
 
-#define TAB_PATH	"/etc/vdisktab"
+#define TAB_PATH	(getenv("VDISKTAB") ?: "/etc/vdisktab")
 
 struct tab_disk {
 	unsigned int line;
-	char *name, *stack, *len;	/* as they are written; len: NULL if it is not */
+	char *name, *options, *stack, *len;	/* as they are written; len: NULL if it is not */
 	bool noauto, nofail, netdev, create, readonly, scan;
 	/* What the stack lies on */
 	struct words files, devices, blobs;
