@@ -1,5 +1,5 @@
 #!/bin/bash
-# vdisk by many at once: changes of a disk take turns.
+# vdisk by many at once: changes of a disk take turns, and a create that is stopped too late stays whole.
 # kernels: 6.1 6.12 7.3
 # check: 6.12 7.3
 # timeout: 200
@@ -23,6 +23,30 @@ nothing() { is "$(there)" "$before" "$1: nothing stays"; }
 
 head -c 8M /dev/urandom >base.img
 head -c 64 /dev/urandom >key64
+
+# Stopped when it is live and somebody has it open: it cannot be undone any more, so it stays whole
+if has_config CONFIG_DM_DELAY; then
+	modprobe dm-delay
+	before=$(there)
+	loop_disk 16 512
+	vdisk format "$DISK" --len 8M --max-len 8M >/dev/null
+	dm slow "0 32768 delay $DISK 0 700"
+	vdisk create "$a" "overlay ( block $(devno "/dev/mapper/${VD}slow") ) ( crypt cipher:aes-xts-plain64 keyfile:key64 ( file base.img ) )" >"$TMP/said" 2>&1 &
+	create=$!
+	wait_for 20 grep -q resume "/proc/$create/stack"
+	exec 8<"/dev/$(dmsetup info -c --noheadings -o blkdevname "$a")"
+	kill -INT $create
+	wait $create
+	is "$? $(grep -c "$a: was stopped too late: it is in use already" "$TMP/said") $(grep -c "logon *vdisk:$a" /proc/keys)" '1 1 1' \
+		'stopped too late: its key stays'
+	exec 8<&-
+	run_ok 'and so does the disk' dd if="/dev/mapper/$a" of=/dev/null bs=4096 count=1 iflag=direct status=none
+	vdisk remove "$a"
+	gone slow
+	nothing 'stopped too late'
+else
+	skip 'stopped too late' CONFIG_DM_DELAY
+fi
 
 # Changes take turns: none is lost, and what is removed is not what was made meanwhile
 before=$(there)

@@ -142,7 +142,7 @@ struct made {
 	struct key key[MAX_KEYS];
 	int nr_keys;
 	/* What has to be undone: so many were done. */
-	bool device;
+	bool device, live;
 	char uuid[128];		/* of it */
 	int nr_loaded;
 	unsigned int nr_stores;
@@ -258,8 +258,12 @@ static void undo(struct made *made)
 	char why[sizeof(vdisk_error)];
 
 	memcpy(why, vdisk_error, sizeof(why));
-	if (made->device)
-		disk_remove(made->name, made->uuid);
+	/* Somebody was quick to use it: what it lies on is no longer ours alone. */
+	if (made->device && disk_remove(made->name, made->uuid) && made->live && disk_is(made->name, made->uuid)) {
+		vdisk_fail("%s: was stopped too late: it is in use already, so it stays, with all it lies on; vdisk remove %s removes it",
+			   made->name, made->name);
+		return;
+	}
 	while (made->nr_loaded)
 		keys_drop(made->key[--made->nr_loaded].description);
 	while (made->nr_stores)
@@ -269,7 +273,7 @@ static void undo(struct made *made)
 
 static int stopped(void)
 {
-	return vdisk_stopped ? vdisk_fail("stopped; everything is undone") : VDISK_OK;
+	return vdisk_stopped ? vdisk_fail("stopped; what was begun is undone") : VDISK_OK;
 }
 
 static int make(const struct vdisk_args *args, struct made *made)
@@ -294,7 +298,9 @@ static int make(const struct vdisk_args *args, struct made *made)
 	}
 	keys_reach();
 	status = status ?: stopped() ?: disk_load(made->name, made->uuid, made->sectors, made->line, made->readonly) ?:
-		 stopped() ?: disk_resume(made->name, made->uuid, scan) ?: stopped();
+		 stopped() ?: disk_resume(made->name, made->uuid, scan);
+	made->live = !status;
+	status = status ?: stopped();
 	if (status)
 		undo(made);
 	disk_unlock();

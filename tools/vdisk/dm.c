@@ -433,7 +433,7 @@ int disk_suspend(const char *name, const char *uuid)
 }
 
 /* Has the name still got this uuid? */
-static bool is_still(const char *name, const char *uuid)
+bool disk_is(const char *name, const char *uuid)
 {
 	struct dm_task *task = dm_task_create(DM_DEVICE_INFO);
 	struct dm_info info = {};
@@ -448,7 +448,7 @@ static bool is_still(const char *name, const char *uuid)
 /* Resume and remove go by the name: by a uuid libdevmapper would leave /dev/mapper as it is. */
 static struct dm_task *task_still(int type, const char *name, const char *uuid)
 {
-	if (is_still(name, uuid))
+	if (disk_is(name, uuid))
 		return task_new(type, name);
 	vdisk_fail("%s: was removed by someone else just now", name);
 	return NULL;
