@@ -69,6 +69,13 @@ made sqldiff:diff:base.img "overlay ( file $mnt/diff ) ( file $mnt/base.img )"
 is "$(letter "/dev/mapper/$a" 0)" B 'sqldiff: stays'
 removed sqldiff
 run_fails 'sqldiff: a store that is there is not made' vdisk create "$a" 'sqldiff:diff;create:base.img'
+# ;create is about its own store
+said=$(vdisk create "$a" 'sqldiff:new;create:sqldiff:none:base.img' 2>&1)
+[[ $? == 1 && $said == *"$mnt/none: No such file or directory"* && ! -e new && ! -e none ]]
+ok $? 'sqldiff: only what ;create is said of is made'
+made 'sqldiff:new;create:sqldiff:diff:base.img' "overlay ( file $mnt/new ) ( overlay ( file $mnt/diff ) ( file $mnt/base.img ) )"
+is "$(letter "/dev/mapper/$a" 0)" B 'sqldiff: over another one'
+removed sqldiff
 made 'sql:all;create=2M' "overlay ( file $mnt/all ) ( zero )"
 put "/dev/mapper/$a" C 4096
 removed sql

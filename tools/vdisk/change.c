@@ -56,7 +56,7 @@ static int live_get(struct live *live, const char *name, bool suspended)
 	keys_reach();
 	if (stack_parse(live->stack, &live->words))
 		return VDISK_FAILED;
-	return stack_sizes(live->stack, false);
+	return stack_sizes(live->stack);
 }
 
 /* Other words for a part of a line */
@@ -165,6 +165,7 @@ static char *new_tab_line(const struct tab_disk *disk, const struct live *live, 
 	free(s);
 	free(kept);
 	free(options);
+	words_free(&openvmm.create);
 	words_free(&words);
 	words_free(&parsed);
 	return line;
@@ -299,7 +300,7 @@ static int grow(const struct vdisk_args *args)
 	if (!status) {
 		const struct change change = {
 			.before = no_words, .keep = true, .len = sectors,
-			.natural = !stack_sizes(live.stack, false) && stack_length(live.stack) == sectors,
+			.natural = !stack_sizes(live.stack) && stack_length(live.stack) == sectors,
 		};
 
 		snprintf(text, sizeof(text), "%llu sectors (%s)", sectors, vdisk_bytes(bytes, sectors * 512));

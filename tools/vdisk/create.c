@@ -88,7 +88,8 @@ static int length(const struct vdisk_args *args)
 	words_translate(&words, true);
 	status = status ?: stack_parse(s, &words);
 	if (!status) {
-		status = stack_sizes(s, openvmm.create);
+		stack_create(s, false, &openvmm.create);
+		status = stack_sizes(s);
 		if (!status)
 			sectors = openvmm.len ?: stack_length(s);
 		if (!status && sectors == VDISK_UNBOUNDED)
@@ -105,6 +106,7 @@ static int length(const struct vdisk_args *args)
 		printf("%llu\n", sectors);
 	}
 	words_free(&words);
+	words_free(&openvmm.create);
 	free(openvmm.url);
 	free(s);
 	return status;
@@ -177,7 +179,7 @@ static int take_keys(struct made *made)
 }
 
 /* Stores that are to be made. */
-static int find_stores(struct made *made, bool create)
+static int find_stores(struct made *made)
 {
 	struct vdisk_stack *s = made->stack;
 
@@ -186,7 +188,7 @@ static int find_stores(struct made *made, bool create)
 
 		if (!stack_is_store(n) || n->size != VDISK_UNBOUNDED)
 			continue;
-		if (!create || n->type != &vdisk_types[VDISK_TYPE_FILE])
+		if (!n->may_miss || n->type != &vdisk_types[VDISK_TYPE_FILE])
 			return vdisk_fail("%s: there is no such %s; vdisk format makes a store", stack_path(n), n->type->args[0].name);
 		if (n->val[FILE_START].set || n->val[FILE_LEN].set)
 			return vdisk_fail("%s: a store with start: or len: is not made by --create; use vdisk format", stack_path(n));
@@ -216,7 +218,6 @@ static int make_store(const struct vdisk_node *n)
 static int prepare(const struct vdisk_args *args, struct made *made)
 {
 	const char *len = vdisk_option(args, "len");
-	bool create = vdisk_option(args, "create");
 	char id[UUID_STR_LEN];
 	__u64 natural;
 	uuid_t uuid;
@@ -231,12 +232,14 @@ static int prepare(const struct vdisk_args *args, struct made *made)
 	words_translate(&made->words, true);
 	if (take_keys(made))
 		return VDISK_FAILED;
-	create |= made->openvmm.create;
 	made->readonly = vdisk_option(args, "readonly") || made->openvmm.readonly;
 	made->stack = calloc(1, sizeof(*made->stack));
 	if (!made->stack)
 		abort();
-	if (stack_parse(made->stack, &made->words) || stack_sizes(made->stack, create) || find_stores(made, create))
+	if (stack_parse(made->stack, &made->words))
+		return VDISK_FAILED;
+	stack_create(made->stack, vdisk_option(args, "create"), &made->openvmm.create);
+	if (stack_sizes(made->stack) || find_stores(made))
 		return VDISK_FAILED;
 	natural = stack_length(made->stack);
 	if (len && (!vdisk_parse_size(len, &made->sectors) || !made->sectors))
@@ -481,6 +484,7 @@ static int create(const struct vdisk_args *args)
 	if (made.stack)
 		stack_free(made.stack);
 	free(made.stack);
+	words_free(&made.openvmm.create);
 	free(made.openvmm.url);
 	free(made.line);
 	words_free(&made.words);

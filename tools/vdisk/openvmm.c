@@ -149,7 +149,8 @@ static int store(struct openvmm *o, struct words *out, const char *path, bool cr
 				  "put create among the options, with len=SIZE for sql", path);
 	if (create && !access(path, F_OK))
 		return vdisk_fail("%.300s: is there already; leave out ;create to use it", path);
-	o->create |= create;
+	if (create)
+		words_add(&o->create, path);
 	add(out, "overlay");
 	add(out, "(");
 	add(out, "file");
@@ -205,11 +206,11 @@ static int autocache(struct openvmm *o, struct words *out, char *text)
 		return vdisk_fail("autocache: set the directory for caches: export " CACHE_PATH "=/var/cache/vdisk");
 	if (!o->below && !o->readonly)
 		return vdisk_fail("autocache: takes no writes: say memdiff: before it, or ,ro behind all");
-	o->create = true;
 	add(out, "cache");
 	add(out, "(");
 	add(out, "file");
 	add(out, "%s/%s.vdisk", dir, key);
+	words_add(&o->create, out->word[out->nr - 1]);
 	add(out, ")");
 	return base(o, out, text);
 }

@@ -9,7 +9,8 @@ struct openvmm {
 	const char *name;	/* of the disk */
 	bool later;		/* the disk is made later, when files and servers are there */
 	/* Besides the stack */
-	bool readonly, create;
+	bool readonly;
+	struct words create;	/* the paths of stores that may be made; words_free() them */
 	__u64 len;		/* sectors; 0: not said */
 	char *url;		/* where the disk's blob is; to be freed */
 	bool vhd;		/* it is a VHD there */

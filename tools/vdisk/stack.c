@@ -550,7 +550,7 @@ static int leaf_open(const struct vdisk_node *n)
 	return open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 }
 
-static int leaf_size(struct vdisk_node *n, bool may_miss)
+static int leaf_size(struct vdisk_node *n)
 {
 	const char *path = stack_path(n);
 	bool device = is_device(n);
@@ -559,7 +559,7 @@ static int leaf_size(struct vdisk_node *n, bool may_miss)
 	int fd, status = VDISK_OK;
 
 	fd = leaf_open(n);
-	if (fd < 0 && errno == ENOENT && may_miss)
+	if (fd < 0 && errno == ENOENT && n->may_miss)
 		return VDISK_OK;
 	if (fd < 0)
 		return vdisk_fail("%s: %s%s", path, strerror(errno),
@@ -609,19 +609,36 @@ static void store_size(struct vdisk_node *n)
 	close(fd);
 }
 
+/* Stores that may be missing, for they are made then: @all, or those of these @paths. */
+void stack_create(struct vdisk_stack *s, bool all, const struct words *paths)
+{
+	for (unsigned int i = 0; i < s->nr_nodes; i++) {
+		struct vdisk_node *n = s->nodes[i];
+
+		n->may_miss = all && stack_is_store(n);
+		for (unsigned int j = 0; j < paths->nr && stack_is_store(n); j++) {
+			char *path = *paths->word[j] == '/' ? strdup(paths->word[j]) : absolute(paths->word[j]);
+
+			if (!path)
+				abort();
+			n->may_miss |= !strcmp(path, stack_path(n));
+			free(path);
+		}
+	}
+}
+
 /**
  * stack_sizes - look at the sizes of what the stack lies on
  * @s: the stack
- * @create: a store may be missing
  *
  * Return: an exit status, after saying what is wrong.
  */
-int stack_sizes(struct vdisk_stack *s, bool create)
+int stack_sizes(struct vdisk_stack *s)
 {
 	for (unsigned int i = s->nr_nodes; i--;) {
 		struct vdisk_node *n = s->nodes[i];
 
-		if (stack_path(n) && leaf_size(n, create && stack_is_store(n)))
+		if (stack_path(n) && leaf_size(n))
 			return VDISK_FAILED;
 		if (n->ops->reads_base && !n->val[OVERLAY_VOLATILE].set)
 			store_size(n);

@@ -126,6 +126,7 @@ static int parse_stack(struct tab_disk *disk)
 	if (!status)
 		stack_free(s);
 	free(s);
+	words_free(&openvmm.create);
 	words_free(&words);
 	return status;
 }

@@ -124,6 +124,7 @@ struct vdisk_node {
 	unsigned int index;
 	unsigned int depth;
 	char *label;
+	bool may_miss;		/* the store that it is */
 	sector_t size;		/* of what a leaf lies on; of an overlay: that of its store. VDISK_UNBOUNDED: not known */
 	sector_t len;
 	sector_t data_start;	/* of an overlay's store, 0: not known */

@@ -542,10 +542,11 @@ static void test_openvmm(void)
 			ok(!strcmp(vdisk_error, disks[i].line), disks[i].text);
 		} else {
 			line = words_join(&words);
-			ok(!strcmp(line, disks[i].line) && o.len == disks[i].len && o.create == disks[i].create &&
+			ok(!strcmp(line, disks[i].line) && o.len == disks[i].len && (o.create.nr > 0) == disks[i].create &&
 			   o.readonly == disks[i].readonly && !o.url, disks[i].text);
 			free(line);
 		}
+		words_free(&o.create);
 		words_free(&words);
 	}
 	unsetenv("OPENVMM_AUTO_CACHE_PATH");
