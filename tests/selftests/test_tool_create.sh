@@ -229,9 +229,16 @@ vdisk remove "$a"
 rm s top shown
 nothing 'all that was removed'
 
-# A blank and a backslash in a path, which dmsetup cannot pass
+# A blank and a backslash in a path, which dmsetup cannot pass; a letter with a byte that is a blank to the kernel
 cp base.img $'a b\\'
+cp base.img voilà
 before=$(there)
+says 0 '*8 MiB)' vdisk create "$a" 'overlay ( file voilà.store ) ( file voilà )' --create
+cmp -n 8388608 "/dev/mapper/$a" voilà
+ok $? 'a path with a letter that ends in 0xa0'
+says 0 '*' vdisk grow "$a" 9M
+vdisk remove "$a"
+rm voilà.store
 says 0 '*8 MiB)' vdisk create "$a" 'overlay volatile ( ram label:r ) ( file a\ b\\ )'
 says 0 '*' vdisk grow "$a" 9M
 cmp -n 8388608 "/dev/mapper/$a" base.img

@@ -52,7 +52,7 @@ static int live_get(struct live *live, const char *name, bool suspended)
 	live->stack = calloc(1, sizeof(*live->stack));
 	if (!live->stack)
 		abort();
-	words_split(&live->words, live->disk.params);
+	words_split(&live->words, live->disk.params, TABLE);
 	keys_reach();
 	if (stack_parse(live->stack, &live->words))
 		return VDISK_FAILED;
@@ -84,7 +84,7 @@ static void find_words(const struct words *words, int node, unsigned int *begin,
 }
 
 static char *new_line(const struct words *old, unsigned int begin, unsigned int end, const char *const *before, bool keep,
-		      const char *behind)
+		      const char *behind, enum words_of of)
 {
 	struct words words = {};
 	char *line;
@@ -99,7 +99,7 @@ static char *new_line(const struct words *old, unsigned int begin, unsigned int 
 		words_add(&words, behind);
 	for (unsigned int i = end; i < old->nr; i++)
 		words_add(&words, old->word[i]);
-	line = words_join(&words);
+	line = words_join(&words, of);
 	words_free(&words);
 	return line;
 }
@@ -141,7 +141,7 @@ static char *new_tab_line(const struct tab_disk *disk, const struct live *live, 
 	kept = calloc(1, strlen(disk->options) + 32);
 	if (!options || !s || !kept)
 		abort();
-	words_split(&words, disk->stack);
+	words_split(&words, disk->stack, TYPED);
 	words_openvmm(&words, &openvmm);
 	for (unsigned int i = 0; i < words.nr; i++)
 		words_add(&parsed, words.word[i]);
@@ -155,7 +155,7 @@ static char *new_tab_line(const struct tab_disk *disk, const struct live *live, 
 			if (change->len)
 				sprintf(kept + strlen(kept), "%slen=%llu", *kept ? "," : "", change->len);
 			find_words(&words, change->node, &begin, &end);
-			stack = new_line(&words, begin, end, change->before, change->keep, change->behind);
+			stack = new_line(&words, begin, end, change->before, change->keep, change->behind, TYPED);
 			if (asprintf(&line, "%s %s %s", disk->name, *kept ? kept : "-", stack) < 0)
 				abort();
 			free(stack);
@@ -384,7 +384,7 @@ static int snapshot(const struct vdisk_args *args)
 		/* Reservations stay on top. */
 		change.node = live.stack->nodes[0]->type == &vdisk_types[VDISK_TYPE_PR];
 		find_words(&live.words, change.node, &begin, &end);
-		line = new_line(&live.words, begin, end, before, true, ")");
+		line = new_line(&live.words, begin, end, before, true, ")", TABLE);
 		/* What is below has no length of its own that stays: it grows with the disk. */
 		status = store_make(store.word[1], live.disk.sectors, disk_block(&live.disk), 0, NULL, false);
 		made = !status;
@@ -610,7 +610,7 @@ static int detach_base(const struct vdisk_args *args)
 		while (live.stack->nodes[base] != live.stack->nodes[h.node]->children[1])
 			base++;
 		find_words(&live.words, base, &begin, &end);
-		line = new_line(&live.words, begin, end, zero, false, NULL);
+		line = new_line(&live.words, begin, end, zero, false, NULL, TABLE);
 		status = disk_replace(name, &live.disk, live.disk.sectors, line);
 		change.node = base;
 		if (!status)
@@ -662,7 +662,7 @@ static int pr(const struct vdisk_args *args)
 	if (!status && args->json) {
 		struct json_object *object = json_object_new_object(), *list = json_object_new_array();
 
-		words_split(&words, answer ?: "");
+		words_split(&words, answer ?: "", TABLE);
 		json_object_object_add(object, "name", json_object_new_string(args->word[0]));
 		for (unsigned int i = 0; i < words.nr; i++)
 			json_object_array_add(list, json_object_new_string(words.word[i]));

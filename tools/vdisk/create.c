@@ -20,10 +20,10 @@
 #define MAX_KEYS	16
 
 /* The words of a stack: all of @args' from @first on, in one piece or in many. */
-static void get_words(const struct vdisk_args *args, int first, struct words *words)
+static void get_words(const struct vdisk_args *args, int first, struct words *words, enum words_of of)
 {
 	for (int i = first; i < args->nr; i++)
-		words_split(words, args->word[i]);
+		words_split(words, args->word[i], of);
 }
 
 static int check_line(const struct vdisk_args *args)
@@ -35,7 +35,7 @@ static int check_line(const struct vdisk_args *args)
 
 	if (!s)
 		abort();
-	get_words(args, 0, &words);
+	get_words(args, 0, &words, TABLE);
 	status = stack_parse(s, &words);
 	if (!status) {
 		line = stack_line(s);
@@ -82,7 +82,7 @@ static int length(const struct vdisk_args *args)
 
 	if (!s)
 		abort();
-	get_words(args, 0, &words);
+	get_words(args, 0, &words, TYPED);
 	status = words_openvmm(&words, &openvmm);
 	words_hide_keys(&words, NULL);
 	words_translate(&words, true);
@@ -139,7 +139,7 @@ struct made {
 	bool readonly;
 	struct words words;
 	struct vdisk_stack *stack;
-	char *line;
+	char *line, *text;	/* of these words, for the kernel and for people */
 	__u64 sectors;
 	struct key key[MAX_KEYS];
 	int nr_keys;
@@ -226,7 +226,7 @@ static int prepare(const struct vdisk_args *args, struct made *made)
 	uuid_unparse(uuid, id);
 	snprintf(made->uuid, sizeof(made->uuid), "%s%s", vdisk_option(args, "scan") ? DISK_UUID_SCAN : DISK_UUID, id);
 	made->name = made->openvmm.name = args->word[0];
-	get_words(args, 1, &made->words);
+	get_words(args, 1, &made->words, TYPED);
 	if (vdisk_check_name(made->name) || words_openvmm(&made->words, &made->openvmm))
 		return VDISK_FAILED;
 	words_translate(&made->words, true);
@@ -252,7 +252,8 @@ static int prepare(const struct vdisk_args *args, struct made *made)
 		made->sectors = natural;
 	if (!made->sectors)
 		return vdisk_fail("the disk would have no sectors: what it lies on is empty");
-	made->line = words_join(&made->words);
+	made->line = words_join(&made->words, TABLE);
+	made->text = words_join(&made->words, TYPED);
 	return stack_give(made->stack, made->sectors);
 }
 
@@ -423,7 +424,7 @@ static void say_created(const struct vdisk_args *args, const struct made *made, 
 	if (dry)
 		explain(made, &commands);
 	if (!args->json && dry) {
-		printf("# %s\n", made->line);
+		printf("# %s\n", made->text);
 		if (strpbrk(made->line, "#\\"))
 			puts("# dmsetup cannot pass # or a backslash: only vdisk makes this disk");
 		for (unsigned int i = 0; i < commands.nr; i++)
@@ -449,7 +450,7 @@ static void say_created(const struct vdisk_args *args, const struct made *made, 
 	snprintf(device, sizeof(device), "/dev/mapper/%s", made->name);
 	json_object_object_add(object, "device", json_object_new_string(device));
 	vdisk_json_number(object, "sectors", made->sectors);
-	json_object_object_add(object, "stack", json_object_new_string(made->line));
+	json_object_object_add(object, "stack", json_object_new_string(made->text));
 	json_object_object_add(object, "readonly", json_object_new_boolean(made->readonly));
 	json_object_object_add(object, "stores", stores);
 	if (made->openvmm.url)
@@ -487,6 +488,7 @@ static int create(const struct vdisk_args *args)
 	words_free(&made.openvmm.create);
 	free(made.openvmm.url);
 	free(made.line);
+	free(made.text);
 	words_free(&made.words);
 	return status;
 }
@@ -528,7 +530,7 @@ static void drop_keys(const struct disk *disk, const char *name)
 
 	snprintf(begin, sizeof(begin), ":logon:vdisk:%s", name);
 	len = strlen(begin);
-	words_split(&words, disk->params ?: "");
+	words_split(&words, disk->params ?: "", TABLE);
 	for (unsigned int i = 0; i < words.nr; i++) {
 		const char *at = strncmp(words.word[i], "key:", 4) ? NULL : strstr(words.word[i], begin);
 

@@ -59,7 +59,7 @@ static bool read_status(struct seen_disk *s, const char *params)
 	bool want_type = true;
 
 	memset(s, 0, sizeof(*s));
-	words_split(&s->words, params);
+	words_split(&s->words, params, TABLE);
 	for (unsigned int i = 0; i < s->words.nr; i++) {
 		const char *word = s->words.word[i];
 

@@ -269,8 +269,14 @@ void words_add(struct words *words, const char *word)
 		abort();
 }
 
+static bool is_blank(unsigned char c, enum words_of of)
+{
+	/* In UTF-8 that is the end of many a letter. */
+	return vdisk_isspace(c) && (of == TABLE || c < 0x80);
+}
+
 /* As dm_split_args(): at blanks, and a backslash takes the next byte as it is. */
-void words_split(struct words *words, const char *text)
+void words_split(struct words *words, const char *text, enum words_of of)
 {
 	char *word = malloc(strlen(text) + 1);
 
@@ -279,11 +285,11 @@ void words_split(struct words *words, const char *text)
 	while (*text) {
 		size_t len = 0;
 
-		while (vdisk_isspace(*text))
+		while (is_blank(*text, of))
 			text++;
 		if (!*text)
 			break;
-		for (; *text && !vdisk_isspace(*text); text++) {
+		for (; *text && !is_blank(*text, of); text++) {
 			if (*text == '\\' && text[1])
 				text++;
 			word[len++] = *text;
@@ -295,7 +301,7 @@ void words_split(struct words *words, const char *text)
 }
 
 /* Words as one line, with a backslash where one is needed. To be freed. */
-char *words_join(const struct words *words)
+char *words_join(const struct words *words, enum words_of of)
 {
 	size_t size = 1, len = 0;
 	char *line;
@@ -309,7 +315,7 @@ char *words_join(const struct words *words)
 		if (i)
 			line[len++] = ' ';
 		for (const char *c = words->word[i]; *c; c++) {
-			if (vdisk_isspace(*c) || *c == '\\')
+			if (is_blank(*c, of) || *c == '\\')
 				line[len++] = '\\';
 			line[len++] = *c;
 		}

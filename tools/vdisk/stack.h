@@ -10,9 +10,12 @@ struct words {
 	unsigned int nr;
 };
 
+/* Who wrote a line: a person, who parts words at ASCII blanks, or the kernel, to which the byte 0xa0 is a blank, too. */
+enum words_of { TYPED, TABLE };
+
 void words_add(struct words *words, const char *word);
-void words_split(struct words *words, const char *text);
-char *words_join(const struct words *words);
+void words_split(struct words *words, const char *text, enum words_of of);
+char *words_join(const struct words *words, enum words_of of);
 void words_translate(struct words *words, bool relative);
 #define KEYFILE	"keyfile:"	/* of a crypt, which the kernel does not know */
 char **words_keyfile(struct words *words, unsigned int *at);

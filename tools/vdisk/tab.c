@@ -106,7 +106,7 @@ static int parse_stack(struct tab_disk *disk)
 
 	if (!s)
 		abort();
-	words_split(&words, disk->stack);
+	words_split(&words, disk->stack, TYPED);
 	status = words_openvmm(&words, &openvmm);
 	words_hide_keys(&words, &disk->files);
 	for (unsigned int i = 0; !status && i < disk->files.nr; i++)

@@ -407,7 +407,7 @@ static void test_stacks(void)
 		struct words words = {};
 		char *line;
 
-		words_split(&words, stacks[i].text);
+		words_split(&words, stacks[i].text, TABLE);
 		words_translate(&words, true);
 		if (stack_parse(&s, &words)) {
 			ok(!strcmp(vdisk_error, stacks[i].line), stacks[i].line);
@@ -419,6 +419,28 @@ static void test_stacks(void)
 		}
 		words_free(&words);
 	}
+}
+
+/* The last byte of a letter in UTF-8 is a blank to the kernel, and to nobody else. */
+static void test_letters(void)
+{
+	struct words typed = {}, table = {}, again = {};
+	char *line;
+
+	words_split(&typed, "file /voil\xc3\xa0 ro", TYPED);
+	words_split(&table, "file /voil\xc3\xa0 ro", TABLE);
+	ok(typed.nr == 3 && !strcmp(typed.word[1], "/voil\xc3\xa0") && table.nr == 3 && !strcmp(table.word[1], "/voil\xc3"),
+	   "byte 0xa0: typed and of a table");
+	line = words_join(&typed, TABLE);
+	words_split(&again, line, TABLE);
+	ok(!strcmp(line, "file /voil\xc3\\\xa0 ro") && !strcmp(again.word[1], typed.word[1]), "and for the kernel");
+	free(line);
+	words_free(&again);
+	line = words_join(&typed, TYPED);
+	ok(!strcmp(line, "file /voil\xc3\xa0 ro"), "and for people");
+	free(line);
+	words_free(&typed);
+	words_free(&table);
 }
 
 static void test_give(void)
@@ -439,7 +461,7 @@ static void test_give(void)
 		struct vdisk_stack s;
 		struct words words = {};
 
-		words_split(&words, stacks[i].text);
+		words_split(&words, stacks[i].text, TABLE);
 		*vdisk_error = 0;
 		if (!stack_parse(&s, &words)) {
 			stack_give(&s, stacks[i].len);
@@ -536,12 +558,12 @@ static void test_openvmm(void)
 		struct words words = {};
 		char *line;
 
-		words_split(&words, disks[i].text);
+		words_split(&words, disks[i].text, TYPED);
 		*vdisk_error = 0;
 		if (words_openvmm(&words, &o)) {
 			ok(!strcmp(vdisk_error, disks[i].line), disks[i].text);
 		} else {
-			line = words_join(&words);
+			line = words_join(&words, TYPED);
 			ok(!strcmp(line, disks[i].line) && o.len == disks[i].len && (o.create.nr > 0) == disks[i].create &&
 			   o.readonly == disks[i].readonly && !o.url, disks[i].text);
 			free(line);
@@ -569,6 +591,7 @@ int main(int argc, char **argv)
 	test_crc32c();
 	test_sizes();
 	test_stacks();
+	test_letters();
 	test_give();
 	test_openvmm();
 	test_flips(512);
