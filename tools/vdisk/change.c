@@ -171,15 +171,23 @@ static char *new_tab_line(const struct tab_disk *disk, const struct live *live, 
 	return line;
 }
 
+static struct json_object *json_about(const char *name)
+{
+	struct json_object *object = json_object_new_object();
+
+	json_object_object_add(object, "name", vdisk_json(name));
+	return object;
+}
+
 /*
- * Says what was done; and, if vdisktab has the disk, what to write there: the
+ * Says what was done, to people or programs; and, if vdisktab has the disk, what to write there: the
  * next boot would make the stack as it was, and write what is only read now.
  */
-static void say(const struct vdisk_args *args, const char *key, const char *what, const struct live *live,
+static void say(const struct vdisk_args *args, const char *what, struct json_object *object, const struct live *live,
 		const struct change *change)
 {
 	char kept[sizeof(vdisk_error)], *line = NULL;
-	struct json_object *object, *json;
+	struct json_object *json;
 	const struct tab_disk *disk = NULL;
 	struct tab tab = {};
 
@@ -198,14 +206,12 @@ static void say(const struct vdisk_args *args, const char *key, const char *what
 			args->word[0], tab.path, disk->line, line ? "Put there:\n" : "It is no line of this stack: mend it", line ?: "");
 	if (!args->json) {
 		printf("%s: %s\n", args->word[0], what);
+		json_object_put(object);
 	} else {
-		object = json_object_new_object();
-		json_object_object_add(object, "name", json_object_new_string(args->word[0]));
-		json_object_object_add(object, key, json_object_new_string(what));
 		if (disk) {
 			json = json_object_new_object();
 			vdisk_json_number(json, "line", disk->line);
-			json_object_object_add(json, "text", line ? json_object_new_string(line) : NULL);
+			json_object_object_add(json, "text", line ? vdisk_json(line) : NULL);
 			json_object_object_add(object, "vdisktab", json);
 		}
 		vdisk_json_print(object);
@@ -303,8 +309,12 @@ static int grow(const struct vdisk_args *args)
 			.natural = !stack_sizes(live.stack) && stack_length(live.stack) == sectors,
 		};
 
+		struct json_object *object = json_about(name);
+
+		vdisk_json_number(object, "sectors", sectors);
+		vdisk_json_number(object, "bytes", sectors * 512);
 		snprintf(text, sizeof(text), "%llu sectors (%s)", sectors, vdisk_bytes(bytes, sectors * 512));
-		say(args, "size", text, &live, &change);
+		say(args, text, object, &live, &change);
 	}
 	live_put(&live);
 	return status;
@@ -392,8 +402,12 @@ static int snapshot(const struct vdisk_args *args)
 	}
 	if (status && made)
 		unlink(store.word[1]);
-	if (!status)
-		say(args, "store", store.word[1], &live, &change);
+	if (!status) {
+		struct json_object *object = json_about(name);
+
+		json_object_object_add(object, "store", vdisk_json(store.word[1]));
+		say(args, store.word[1], object, &live, &change);
+	}
 	free(line);
 	words_free(&store);
 	live_put(&live);
@@ -490,9 +504,9 @@ static int say_hydration(const struct vdisk_args *args, const struct hydration *
 
 	if (args->json) {
 		object = json_object_new_object();
-		json_object_object_add(object, "name", json_object_new_string(args->word[0]));
-		json_object_object_add(object, "node", json_object_new_string(h->target));
-		json_object_object_add(object, "state", json_object_new_string(h->state));
+		json_object_object_add(object, "name", vdisk_json(args->word[0]));
+		json_object_object_add(object, "node", vdisk_json(h->target));
+		json_object_object_add(object, "state", vdisk_json(h->state));
 		vdisk_json_number(object, "hydrated", h->done);
 		vdisk_json_number(object, "of", h->all);
 		vdisk_json_print(object);
@@ -613,8 +627,12 @@ static int detach_base(const struct vdisk_args *args)
 		line = new_line(&live.words, begin, end, zero, false, NULL, TABLE);
 		status = disk_replace(name, &live.disk, live.disk.sectors, line);
 		change.node = base;
-		if (!status)
-			say(args, "stack", line, &live, &change);
+		if (!status) {
+			struct json_object *object = json_about(name);
+
+			json_object_object_add(object, "stack", vdisk_json(line));
+			say(args, line, object, &live, &change);
+		}
 		free(line);
 	}
 	live_put(&live);
@@ -663,9 +681,9 @@ static int pr(const struct vdisk_args *args)
 		struct json_object *object = json_object_new_object(), *list = json_object_new_array();
 
 		words_split(&words, answer ?: "", TABLE);
-		json_object_object_add(object, "name", json_object_new_string(args->word[0]));
+		json_object_object_add(object, "name", vdisk_json(args->word[0]));
 		for (unsigned int i = 0; i < words.nr; i++)
-			json_object_array_add(list, json_object_new_string(words.word[i]));
+			json_object_array_add(list, vdisk_json(words.word[i]));
 		json_object_object_add(object, "answer", list);
 		vdisk_json_print(object);
 		words_free(&words);
@@ -727,6 +745,17 @@ static const char *own_key(const struct live *live, const char *node, const char
 	return NULL;
 }
 
+static void say_key(const struct vdisk_args *args, const char *what, const char *more, bool suspended)
+{
+	struct json_object *object = json_about(args->word[0]);
+	char text[64];
+
+	json_object_object_add(object, "key", vdisk_json(what));
+	json_object_object_add(object, "suspended", json_object_new_boolean(suspended));
+	snprintf(text, sizeof(text), "%s%s", what, more);
+	say(args, text, object, NULL, NULL);
+}
+
 static int key_set(const struct vdisk_args *args, const char *node)
 {
 	const char *name = args->word[0], *path = args->word[2], *old;
@@ -755,7 +784,7 @@ static int key_set(const struct vdisk_args *args, const char *node)
 	if (status && loaded)
 		keys_drop(description);
 	if (!status)
-		say(args, "key", "set", NULL, NULL);
+		say_key(args, "set", "", false);
 	live_put(&live);
 	return status;
 }
@@ -778,7 +807,7 @@ static int key_wipe(const struct vdisk_args *args, const char *node)
 			disk_resume(name, disk.uuid, disk_scans(&disk));
 	}
 	if (!status)
-		say(args, "key", "wiped; the disk is suspended until vdisk key set", NULL, NULL);
+		say_key(args, "wiped", "; the disk is suspended until vdisk key set", true);
 	disk_put(&disk);
 	disk_unlock();
 	return status;

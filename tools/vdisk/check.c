@@ -38,8 +38,8 @@ problem(struct store_report *report, bool damage, __u64 start, __u64 nr, const c
 		report->damage++;
 	else
 		report->harmless++;
-	json_object_object_add(object, "severity", json_object_new_string(damage ? "damage" : "harmless"));
-	json_object_object_add(object, "text", json_object_new_string(text));
+	json_object_object_add(object, "severity", vdisk_json(damage ? "damage" : "harmless"));
+	json_object_object_add(object, "text", vdisk_json(text));
 	if (nr) {
 		vdisk_json_number(object, "start", start * 512);
 		vdisk_json_number(object, "length", nr * 512);
@@ -217,9 +217,9 @@ static void say(const struct vdisk_args *args, const struct store *store, const 
 	if (args->json) {
 		struct json_object *object = json_object_new_object(), *units = json_object_new_object();
 
-		json_object_object_add(object, "store", json_object_new_string(store->path));
-		json_object_object_add(object, "result", json_object_new_string(result_name(status)));
-		json_object_object_add(object, "uuid", json_object_new_string(uuid));
+		json_object_object_add(object, "store", vdisk_json(store->path));
+		json_object_object_add(object, "result", vdisk_json(result_name(status)));
+		json_object_object_add(object, "uuid", vdisk_json(uuid));
 		vdisk_json_number(object, "unit", unit);
 		vdisk_json_number(object, "len", le64_to_cpu(store->sb->len));
 		json_object_object_add(object, "write_through", json_object_new_boolean(vdisk_store_is_through(store->sb)));

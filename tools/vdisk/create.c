@@ -42,7 +42,7 @@ static int check_line(const struct vdisk_args *args)
 		if (args->json) {
 			struct json_object *object = json_object_new_object();
 
-			json_object_object_add(object, "stack", json_object_new_string(line));
+			json_object_object_add(object, "stack", vdisk_json(line));
 			vdisk_json_print(object);
 		} else {
 			puts(line);
@@ -445,21 +445,21 @@ static void say_created(const struct vdisk_args *args, const struct made *made, 
 	object = json_object_new_object();
 	stores = json_object_new_array();
 	for (unsigned int i = 0; i < made->nr_stores; i++)
-		json_object_array_add(stores, json_object_new_string(stack_path(made->store[i])));
-	json_object_object_add(object, "name", json_object_new_string(made->name));
+		json_object_array_add(stores, vdisk_json(stack_path(made->store[i])));
+	json_object_object_add(object, "name", vdisk_json(made->name));
 	snprintf(device, sizeof(device), "/dev/mapper/%s", made->name);
-	json_object_object_add(object, "device", json_object_new_string(device));
+	json_object_object_add(object, "device", vdisk_json(device));
 	vdisk_json_number(object, "sectors", made->sectors);
-	json_object_object_add(object, "stack", json_object_new_string(made->text));
+	json_object_object_add(object, "stack", vdisk_json(made->text));
 	json_object_object_add(object, "readonly", json_object_new_boolean(made->readonly));
 	json_object_object_add(object, "stores", stores);
 	if (made->openvmm.url)
-		json_object_object_add(object, "url", json_object_new_string(made->openvmm.url));
+		json_object_object_add(object, "url", vdisk_json(made->openvmm.url));
 	json_object_object_add(object, "created", json_object_new_boolean(!dry));
 	if (dry) {
 		list = json_object_new_array();
 		for (unsigned int i = 0; i < commands.nr; i++)
-			json_object_array_add(list, json_object_new_string(commands.word[i]));
+			json_object_array_add(list, vdisk_json(commands.word[i]));
 		json_object_object_add(object, "commands", list);
 		words_free(&commands);
 	}
@@ -540,33 +540,45 @@ static void drop_keys(const struct disk *disk, const char *name)
 	words_free(&words);
 }
 
+static int remove_disk(const char *name)
+{
+	struct disk disk = {};
+	int status = vdisk_stopped ? vdisk_fail("%s: stopped; it stays", name) : VDISK_OK;
+
+	status = status ?: disk_lock(name) ?: disk_get(&disk, name, true) ?: disk_remove(name, disk.uuid);
+	if (!status)
+		drop_keys(&disk, name);
+	disk_put(&disk);
+	disk_unlock();
+	return status;
+}
+
 static int remove_disks(const struct vdisk_args *args)
 {
+	struct json_object *object = json_object_new_object(), *removed = json_object_new_array(), *errors = json_object_new_array();
 	int status = VDISK_OK;
 
 	disk_log_off();
-	for (int i = 0; i < args->nr && !vdisk_stopped; i++) {
+	for (int i = 0; i < args->nr; i++) {
 		const char *name = args->word[i];
-		struct disk disk;
+		struct json_object *error;
 
-		memset(&disk, 0, sizeof(disk));
-		if (disk_lock(name) || disk_get(&disk, name, true) || disk_remove(name, disk.uuid))
-			status = VDISK_FAILED;
-		else
-			drop_keys(&disk, name);
-		disk_put(&disk);
-		disk_unlock();
+		if (!remove_disk(name)) {
+			json_object_array_add(removed, vdisk_json(name));
+			continue;
+		}
+		status = VDISK_FAILED;
+		error = json_object_new_object();
+		json_object_object_add(error, "name", vdisk_json(name));
+		json_object_object_add(error, "error", vdisk_json(vdisk_error));
+		json_object_array_add(errors, error);
 	}
-	if (!status)
-		status = stopped();
-	if (!status && args->json) {
-		struct json_object *object = json_object_new_object(), *names = json_object_new_array();
-
-		for (int i = 0; i < args->nr; i++)
-			json_object_array_add(names, json_object_new_string(args->word[i]));
-		json_object_object_add(object, "removed", names);
+	json_object_object_add(object, "removed", removed);
+	json_object_object_add(object, "errors", errors);
+	if (args->json)
 		vdisk_json_print(object);
-	}
+	else
+		json_object_put(object);
 	return status;
 }
 

@@ -63,7 +63,7 @@ static struct json_object *slot_json(const struct store *store, int slot)
 
 	json_object_object_add(object, "slot", json_object_new_int(slot));
 	json_object_object_add(object, "counts", json_object_new_boolean(store->sb == &store->slot[slot]));
-	json_object_object_add(object, "problem", store->bad[slot] ? json_object_new_string(store->bad[slot]) : NULL);
+	json_object_object_add(object, "problem", store->bad[slot] ? vdisk_json(store->bad[slot]) : NULL);
 	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
 		const struct field *field = &fields[i];
 		const __u8 *raw = (const __u8 *)&store->slot[slot] + field->offset;
@@ -75,7 +75,7 @@ static struct json_object *slot_json(const struct store *store, int slot)
 			break;
 		case UUID:
 			uuid_unparse(raw, uuid);
-			json_object_object_add(all, field->name, json_object_new_string(uuid));
+			json_object_object_add(all, field->name, vdisk_json(uuid));
 			break;
 		default:
 			vdisk_json_number(all, field->name, number(field, raw));
@@ -151,7 +151,7 @@ static int run(void *arg, __u64 unit, __u64 nr, enum store_state state)
 	object = json_object_new_object();
 	vdisk_json_number(object, "start", unit * sectors * 512);
 	vdisk_json_number(object, "length", nr * sectors * 512);
-	json_object_object_add(object, "state", json_object_new_string(store_state_name[state]));
+	json_object_object_add(object, "state", vdisk_json(store_state_name[state]));
 	json_object_array_add(presence->runs, object);
 	return VDISK_OK;
 }
@@ -170,7 +170,7 @@ static int presence_leaf(void *arg, __u64 index, __u64 nr, const struct vdisk_st
 		object = json_object_new_object();
 		presence->runs = json_object_new_array();
 		vdisk_json_number(object, "index", index);
-		json_object_object_add(object, "state", json_object_new_string(kind_name[kind]));
+		json_object_object_add(object, "state", vdisk_json(kind_name[kind]));
 		vdisk_json_number(object, "epoch", leaf ? le64_to_cpu(leaf->epoch) : 0);
 		vdisk_json_number(object, "crc", leaf ? le32_to_cpu(leaf->crc) : 0);
 		json_object_object_add(object, "runs", presence->runs);
@@ -217,7 +217,7 @@ static int dump(const struct vdisk_args *args)
 	/* The presence of a large store is printed as it is read. */
 	if (args->json) {
 		vdisk_printed = true;
-		name = json_object_new_string(args->store);
+		name = vdisk_json(args->store);
 		slots = json_object_new_array();
 		for (int i = 0; i < VDISK_STORE_SLOTS; i++)
 			json_object_array_add(slots, slot_json(&store, i));

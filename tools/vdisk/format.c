@@ -200,8 +200,8 @@ static void say(const struct vdisk_args *args, const struct vdisk_store_sb *sb)
 	if (args->json) {
 		struct json_object *object = json_object_new_object();
 
-		json_object_object_add(object, "store", json_object_new_string(args->store));
-		json_object_object_add(object, "uuid", json_object_new_string(uuid));
+		json_object_object_add(object, "store", vdisk_json(args->store));
+		json_object_object_add(object, "uuid", vdisk_json(uuid));
 		vdisk_json_number(object, "unit", le32_to_cpu(sb->unit));
 		vdisk_json_number(object, "len", len);
 		vdisk_json_number(object, "max_len", max_len);

@@ -126,8 +126,8 @@ static void print(struct crypt_device *cd, const struct vdisk_args *args, const 
 	if (args->json) {
 		struct json_object *object = json_object_new_object();
 
-		json_object_object_add(object, "stack", json_object_new_string(stack));
-		json_object_object_add(object, "key", json_object_new_string(key));
+		json_object_object_add(object, "stack", vdisk_json(stack));
+		json_object_object_add(object, "key", vdisk_json(key));
 		vdisk_json_number(object, "start", crypt_get_data_offset(cd));
 		vdisk_json_number(object, "iv_offset", crypt_get_iv_offset(cd));
 		vdisk_json_number(object, "sector_size", sector);

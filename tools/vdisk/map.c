@@ -40,7 +40,7 @@ static void print_json(struct map *map, __u64 start, __u64 length, enum store_st
 	json_object_object_add(object, "present", json_object_new_boolean(local));
 	json_object_object_add(object, "zero", json_object_new_boolean(state == STORE_ZERO));
 	json_object_object_add(object, "data", json_object_new_boolean(state == STORE_DATA));
-	json_object_object_add(object, "state", json_object_new_string(store_state_name[state]));
+	json_object_object_add(object, "state", vdisk_json(store_state_name[state]));
 	if (state == STORE_DATA)
 		vdisk_json_number(object, "offset", le64_to_cpu(map->store->sb->data_start) * 512 + start);
 	printf("%s%s", map->comma, json_object_to_json_string(object));

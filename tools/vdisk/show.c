@@ -149,7 +149,7 @@ static void json_counter(struct json_object *object, const char *counter)
 	if (is_number(value))
 		vdisk_json_number(object, key, strtoull(value, NULL, 10));
 	else
-		vdisk_json_text(object, key, value, strlen(value));
+		json_object_object_add(object, key, vdisk_json(value));
 }
 
 static struct json_object *json_node(const struct seen_disk *s, int i)
@@ -158,17 +158,13 @@ static struct json_object *json_node(const struct seen_disk *s, int i)
 	const struct seen *n = &s->node[i];
 	double rate;
 
-	vdisk_json_text(object, "type", n->type, strlen(n->type));
-	vdisk_json_text(object, "path", n->path, strlen(n->path));
+	json_object_object_add(object, "type", vdisk_json(n->type));
+	json_object_object_add(object, "path", vdisk_json(n->path));
 	if (n->label)
-		vdisk_json_text(object, "label", n->label, strlen(n->label));
+		json_object_object_add(object, "label", vdisk_json(n->label));
 	list = json_object_new_array();
-	for (int j = 0; j < n->nr_options; j++) {
-		char *text = vdisk_text(n->option[j], strlen(n->option[j]));
-
-		json_object_array_add(list, json_object_new_string(text));
-		free(text);
-	}
+	for (int j = 0; j < n->nr_options; j++)
+		json_object_array_add(list, vdisk_json(n->option[j]));
 	json_object_object_add(object, "words", list);
 	for (int j = 0; j < n->nr_counters; j++)
 		json_counter(counters, n->counter[j]);
@@ -189,8 +185,8 @@ static struct json_object *json_disk(const char *name, const struct disk *disk)
 {
 	struct json_object *object = json_object_new_object();
 
-	json_object_object_add(object, "name", json_object_new_string(name));
-	vdisk_json_text(object, "uuid", disk->uuid, sizeof(disk->uuid));
+	json_object_object_add(object, "name", vdisk_json(name));
+	json_object_object_add(object, "uuid", vdisk_json(disk->uuid));
 	vdisk_json_number(object, "sectors", disk->sectors);
 	json_object_object_add(object, "open", json_object_new_int(disk->info.open_count));
 	json_object_object_add(object, "read_only", json_object_new_boolean(disk->info.read_only));

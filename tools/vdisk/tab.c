@@ -242,7 +242,7 @@ static void say_error(void *arg, unsigned int line, const char *text)
 	vdisk_quiet = true;
 	object = json_object_new_object();
 	vdisk_json_number(object, "line", line);
-	vdisk_json_text(object, "error", copy, strlen(copy));
+	json_object_object_add(object, "error", vdisk_json(copy));
 	json_object_array_add(report->errors, object);
 }
 
@@ -250,12 +250,8 @@ static struct json_object *json_texts(const struct words *words)
 {
 	struct json_object *array = json_object_new_array();
 
-	for (unsigned int i = 0; i < words->nr; i++) {
-		char *text = vdisk_text(words->word[i], strlen(words->word[i]));
-
-		json_object_array_add(array, json_object_new_string(text));
-		free(text);
-	}
+	for (unsigned int i = 0; i < words->nr; i++)
+		json_object_array_add(array, vdisk_json(words->word[i]));
 	return array;
 }
 
@@ -263,14 +259,14 @@ static struct json_object *json_disk(const struct tab_disk *disk)
 {
 	struct json_object *object = json_object_new_object();
 
-	json_object_object_add(object, "name", json_object_new_string(disk->name));
+	json_object_object_add(object, "name", vdisk_json(disk->name));
 	vdisk_json_number(object, "line", disk->line);
-	vdisk_json_text(object, "stack", disk->stack, strlen(disk->stack));
+	json_object_object_add(object, "stack", vdisk_json(disk->stack));
 	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++)
 		json_object_object_add(object, flags[i].name + (*flags[i].name == '_'),
 				       json_object_new_boolean(*(const bool *)((const char *)disk + flags[i].offset)));
 	if (disk->len)
-		json_object_object_add(object, "len", json_object_new_string(disk->len));
+		json_object_object_add(object, "len", vdisk_json(disk->len));
 	json_object_object_add(object, "files", json_texts(&disk->files));
 	json_object_object_add(object, "devices", json_texts(&disk->devices));
 	json_object_object_add(object, "blobs", json_texts(&disk->blobs));

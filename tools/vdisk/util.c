@@ -2,6 +2,7 @@
 /*
  * Sizes, texts, errors, progress.
  */
+#define _GNU_SOURCE
 #include <ctype.h>
 #include <errno.h>
 #include <signal.h>
@@ -127,11 +128,56 @@ char *vdisk_text(const void *bytes, size_t max)
 	return text;
 }
 
+/* How many bytes the letter of UTF-8 has that begins here; 0: there is none, or one that a terminal may take for a command. */
+static size_t letter(const unsigned char *text)
+{
+	size_t more = *text >= 0xc2 && *text <= 0xdf ? 1 : *text >= 0xe0 && *text <= 0xef ? 2 : *text >= 0xf0 && *text <= 0xf4 ? 3 : 0;
+
+	if (*text < 0x80)
+		return *text != 0x7f;
+	for (size_t i = 1; i <= more; i++)
+		if ((text[i] & 0xc0) != 0x80)
+			return 0;
+	/* Controls; spelled longer than need be; halves of UTF-16; behind the last one */
+	if ((*text == 0xc2 || *text == 0xe0) && text[1] < 0xa0)
+		return 0;
+	if ((*text == 0xed && text[1] > 0x9f) || (*text == 0xf0 && text[1] < 0x90) || (*text == 0xf4 && text[1] > 0x8f))
+		return 0;
+	return more ? more + 1 : 0;
+}
+
+/* A text as JSON has it: UTF-8. What is none, and may be in any path, is written as \xNN. */
+struct json_object *vdisk_json(const char *text)
+{
+	const unsigned char *from = (const unsigned char *)text;
+	char *utf8 = malloc(4 * strlen(text) + 1), *to = utf8;
+	struct json_object *json;
+
+	if (!utf8)
+		abort();
+	while (*from) {
+		size_t len = letter(from);
+
+		if (len)
+			to = mempcpy(to, from, len);
+		else
+			to += sprintf(to, "\\x%02x", *from);
+		from += len ?: 1;
+	}
+	*to = 0;
+	json = json_object_new_string(utf8);
+	free(utf8);
+	return json;
+}
+
+/* Of a field of at most @max bytes */
 void vdisk_json_text(struct json_object *object, const char *key, const void *bytes, size_t max)
 {
-	char *text = vdisk_text(bytes, max);
+	char *text = strndup(bytes, max);
 
-	json_object_object_add(object, key, json_object_new_string(text));
+	if (!text)
+		abort();
+	json_object_object_add(object, key, vdisk_json(text));
 	free(text);
 }
 

@@ -93,11 +93,11 @@ static int print_version(bool json)
 	if (json) {
 		struct json_object *object = json_object_new_object();
 
-		json_object_object_add(object, "vdisk", json_object_new_string(VDISK_VERSION));
-		json_object_object_add(object, "module", *version ? json_object_new_string(version) : NULL);
+		json_object_object_add(object, "vdisk", vdisk_json(VDISK_VERSION));
+		json_object_object_add(object, "module", *version ? vdisk_json(version) : NULL);
 		json_object_object_add(object, "loaded", json_object_new_boolean(loaded));
 		if (status)
-			json_object_object_add(object, "error", json_object_new_string(vdisk_error));
+			json_object_object_add(object, "error", vdisk_json(vdisk_error));
 		vdisk_json_print(object);
 	} else {
 		printf("vdisk %s\nmodule dm-vdisk %s\n", VDISK_VERSION, module);
@@ -121,9 +121,6 @@ static int parse(struct vdisk_args *args, int argc, char **argv)
 		longs[nr] = (struct option){ option[nr].name, option[nr].arg ? required_argument : no_argument, NULL, 0 };
 	longs[nr] = (struct option){ "json", no_argument, NULL, 'j' };
 	longs[nr + 1] = (struct option){ "help", no_argument, NULL, 'h' };
-	/* Errors are for JSON, too, wherever it stands. */
-	for (int i = 1; i < argc && strcmp(argv[i], "--"); i++)
-		args->json |= !strcmp(argv[i], "--json");
 	opterr = 0;
 	while ((c = getopt_long(argc, argv, ":h", longs, &chosen)) != -1) {
 		switch (c) {
@@ -159,10 +156,29 @@ static int parse(struct vdisk_args *args, int argc, char **argv)
 	return VDISK_OK;
 }
 
+/* What went wrong is said in JSON, too, if nothing was printed yet. */
+static int end(const struct vdisk_args *args, int status)
+{
+	if (args->json && *vdisk_error && !vdisk_printed) {
+		struct json_object *object = json_object_new_object();
+
+		json_object_object_add(object, "error", vdisk_json(vdisk_error));
+		vdisk_json_print(object);
+	}
+	if (fflush(stdout) || ferror(stdout)) {
+		vdisk_fail("cannot write the output");
+		status = VDISK_FAILED;
+	}
+	return status;
+}
+
 int main(int argc, char **argv)
 {
 	struct vdisk_args args = {};
 	int status;
+
+	for (int i = 1; i < argc && strcmp(argv[i], "--"); i++)
+		args.json |= !strcmp(argv[i], "--json");
 
 	if (argc < 2) {
 		usage(stderr);
@@ -189,24 +205,12 @@ int main(int argc, char **argv)
 
 		for (size_t i = 0; i < NR_COMMANDS; i++)
 			snprintf(names + strlen(names), sizeof(names) - strlen(names), "%s%s", i ? ", " : "", commands[i]->name);
-		vdisk_fail("'%s' is no command; there are %s (see vdisk --help)", argv[1], names);
-		return VDISK_FAILED;
+		return end(&args, vdisk_fail("'%.200s' is no command; there are %s (see vdisk --help)", argv[1], names));
 	}
 	status = parse(&args, argc - 1, argv + 1);
 	if (status < 0) {
 		command_help(args.command);
 		return VDISK_OK;
 	}
-	status = status ?: args.command->run(&args);
-	if (args.json && *vdisk_error && !vdisk_printed) {
-		struct json_object *object = json_object_new_object();
-
-		json_object_object_add(object, "error", json_object_new_string(vdisk_error));
-		vdisk_json_print(object);
-	}
-	if (fflush(stdout) || ferror(stdout)) {
-		vdisk_fail("cannot write the output");
-		status = VDISK_FAILED;
-	}
-	return status;
+	return end(&args, status ?: args.command->run(&args));
 }

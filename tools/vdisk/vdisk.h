@@ -93,6 +93,7 @@ int vdisk_check_name(const char *name);
 bool vdisk_parse_size(const char *text, __u64 *sectors);
 const char *vdisk_bytes(char *text, __u64 bytes);
 char *vdisk_text(const void *bytes, size_t max);
+struct json_object *vdisk_json(const char *text);
 void vdisk_json_text(struct json_object *object, const char *key, const void *bytes, size_t max);
 void vdisk_json_number(struct json_object *object, const char *key, __u64 value);
 void vdisk_json_print(struct json_object *object);
