@@ -258,11 +258,4 @@ says 0 "$a: *" vdisk grow "$a" 2M
 vdisk remove "$a"
 nothing 'keys of a removed disk'
 
-# Many at once, half of them of one name
-for i in {1..20}; do
-	(vdisk create "$VD$i" --create "overlay ( file s$i ) ( file base.img )" && vdisk remove "$VD$i" && rm "s$i") >/dev/null 2>&1 &
-	(vdisk create "$b" --len 1M ram && vdisk remove "$b") >/dev/null 2>&1 &
-done
-wait
-nothing 'creates and removes side by side'
 done_testing
