@@ -139,6 +139,15 @@ static bool only_read(const struct vdisk_node *n)
 	return false;
 }
 
+/* vdisk_blob_is_store() */
+static bool is_in_store(const struct vdisk_node *n)
+{
+	for (; n->parent; n = n->parent)
+		if (n->index ? n->parent->ops == &vdisk_pr_ops : n->parent->ops->reads_base)
+			return true;
+	return false;
+}
+
 static sector_t leaf_length(const struct vdisk_node *n, unsigned int start_arg, unsigned int len_arg)
 {
 	u64 start = n->val[start_arg].num;
@@ -199,8 +208,19 @@ static sector_t overlay_length(const struct vdisk_node *n)
 	return n->size != VDISK_UNBOUNDED ? n->size : store->ops->length(store);
 }
 
+/* Of a disk that is written to */
+static int blob_check(struct vdisk_node *n)
+{
+	int r = check_missing(n, BLOB_LEN);
+
+	if (r || !is_in_store(n))
+		return r;
+	if (only_read(n))
+		return vdisk_node_fail(n, -EINVAL, "is no store: who goes live would wait for a helper to read it");
+	return vdisk_node_fail(n, -EROFS, "can only be read: put it below an overlay, or load a read-only table");
+}
+
 static int striped_check(struct vdisk_node *n) { return check_missing(n, STRIPED_CHUNK); }
-static int blob_check(struct vdisk_node *n) { return check_missing(n, BLOB_LEN); }
 
 static int nvme_check(struct vdisk_node *n)
 {
@@ -228,13 +248,38 @@ static int overlay_check(struct vdisk_node *n)
 	return 0;
 }
 
+/* vdisk_through_check_base(), as far as words tell */
+static int cache_check(struct vdisk_node *n)
+{
+	if (stack_is_through(n) && n->children[1]->ops == &vdisk_zero_ops)
+		return vdisk_node_fail(n, -EINVAL, "write_through: a base that is zero keeps nothing of what is written");
+	return 0;
+}
+
+/* vdisk_pr_forgets() */
+static bool forgets(const struct vdisk_node *n)
+{
+	return n->ops == &vdisk_ram_ops || n->ops == &vdisk_zero_ops ||
+	       (n->ops == &vdisk_overlay_ops && n->val[OVERLAY_VOLATILE].set);
+}
+
 static int pr_check(struct vdisk_node *n)
 {
 	int r = check_missing(n, PR_DOMAIN) ?: check_missing(n, PR_NEXUS);
+	struct vdisk_stack *s = n->stack;
+	unsigned int i = 0;
 
 	if (!r && n->parent)
 		r = vdisk_node_fail(n, -EINVAL, "can only be the root: no other node passes reservations on");
-	return r;
+	if (r || n->nr_children < 2)
+		return r;
+	while (s->nodes[i] != n->children[1])
+		i++;
+	/* The nodes of the store are the last ones. */
+	for (; i < s->nr_nodes; i++)
+		if (forgets(s->nodes[i]))
+			return vdisk_node_fail(s->nodes[i], -EINVAL, "keeps nothing over a loss of power, so it is no store");
+	return 0;
 }
 
 const struct vdisk_ops vdisk_block_ops = { .length = block_length };
@@ -249,7 +294,7 @@ const struct vdisk_ops vdisk_concat_ops = { .length = concat_length };
 const struct vdisk_ops vdisk_crypt_ops = { .length = crypt_length, .ctr = crypt_check };
 const struct vdisk_ops vdisk_delay_ops = { .length = child_length };
 const struct vdisk_ops vdisk_overlay_ops = { .length = overlay_length, .ctr = overlay_check, .longer = true, .reads_base = true };
-const struct vdisk_ops vdisk_cache_ops = { .length = overlay_length, .longer = true, .reads_base = true };
+const struct vdisk_ops vdisk_cache_ops = { .length = overlay_length, .ctr = cache_check, .longer = true, .reads_base = true };
 const struct vdisk_ops vdisk_pr_ops = { .length = child_length, .ctr = pr_check };
 
 /* Words */
