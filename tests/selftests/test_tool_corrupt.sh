@@ -2,7 +2,7 @@
 # vdisk check, map and repair: bytes of both superblocks and of a sector of presence are changed in turn. Each is found; repair makes
 # the superblocks what they were, and of presence says what is lost and makes nothing up. vdisk-unit, which test_tool_store.sh runs,
 # and KUnit do so with every byte and bit; here a process is started for each, so it is each nineteenth, from another one each time.
-# kernels: 6.12
+# kernels: 6.1 6.12 7.3
 # check: 6.12
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"

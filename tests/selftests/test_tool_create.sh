@@ -71,6 +71,9 @@ lines=(
 	'overlay volatile read_ahead:8 ( ram ) ( zero )' 'pr ( zero )' 'pr domain:d ( zero )' 'concat ( pr domain:d nexus:n ( zero ) )'
 	'overlay volatile ( ram ) ( overlay volatile copy_on_read ( ram ) ( zero ) )' 'blob x' 'blob' 'nvme /dev/x nguid:12'
 	$'zero a\x01b\xc3\xa9' $'zero \x80'
+	'overlay volatile ( ram ) ( overlay ( blob b len:8 ) ( zero ) )' 'overlay volatile ( blob b len:8 ) ( zero )' 'overlay ( delay ( blob b len:8 ) ) ( zero )' 'cache write_through ( ram ) ( zero )'
+	'pr domain:d nexus:n ( ram ) ( ram )' 'pr domain:d nexus:n ( ram ) ( concat ( zero ) )' 'pr domain:d nexus:n ( ram ) ( blob b len:8 )'
+	"pr domain:d nexus:n ( ram ) ( overlay volatile ( file $PWD/base.img ) ( ram ) )"
 )
 for line in "${lines[@]}"; do
 	wanted=$(vdisk check-line "$line" 2>&1)
@@ -216,6 +219,8 @@ is "$(letter "/dev/mapper/$a" 16384)" B 'grow: its end'
 says 1 '*formatted for at most*' vdisk grow "$a" 1G
 is "$(letter "/dev/mapper/$a" 0) $(sectors "/dev/mapper/$a")" 'A 32768' 'a refused one changes nothing'
 
+is "$(stat -c %s s)" $(((2048 + 32768) * 512)) 'nor the length of the store'
+
 # snapshot
 says 1 '*s: is there already*' vdisk snapshot "$a" s
 says 0 "$a: $PWD/top" vdisk snapshot "$a" top
@@ -228,6 +233,36 @@ is "$(blockdev --getro "/dev/mapper/$a")" 1 '--readonly'
 vdisk remove "$a"
 rm s top shown
 nothing 'all that was removed'
+
+# What show and stat count: a cache that is read twice, and a sector that cannot be read
+before=$(there)
+vdisk create "$a" --create --readonly 'cache ( file c ) ( file base.img )' >/dev/null
+cat "/dev/mapper/$a" >/dev/null
+blockdev --flushbufs "/dev/mapper/$a"
+cat "/dev/mapper/$a" >/dev/null
+read -r hits misses <<<"$(counter a file 1 read_sectors) $(counter a file 2 read_sectors)"
+((hits >= 16384 && misses >= 16384))
+ok $? 'a cache is read twice'
+rate=$(awk "BEGIN { printf \"%.1f\", 100 * $hits / ($hits + $misses) }")
+vdisk show "$a" | grep -q "^cache .* local 8 MiB, zero 0 bytes, absent 0 bytes  hit rate $rate %"
+ok $? "show: hit rate $rate %"
+is "$(vdisk show --json "$a" | jq '.stack.hit_rate * 1000 | round')" "$(awk "BEGIN { printf \"%.0f\", 1000 * $hits / ($hits + $misses) }")" 'show --json: hit_rate'
+is "$(vdisk stat "$a" | sed -n 's/^vdisk_node_local_ratio{.*node="cache".*} //p')" 1 'stat: the local share'
+timeout --preserve-status -s INT 5 vdisk show "$a" --watch >shown
+is "$? $(($(grep -c '^cache ' shown) >= 2))" '0 1' 'show --watch'
+vdisk remove "$a"
+dm bad "0 16384 error"
+vdisk create "$a" "overlay volatile ( ram ) ( block $(devno "/dev/mapper/${VD}bad") )" >/dev/null
+is "$(vdisk show "$a" | grep -c ERRORS) $(vdisk stat "$a" | sed -n 's/^vdisk_node_local_ratio{.*} //p')" '0 0' 'show: no errors yet; all is absent'
+letter "/dev/mapper/$a" 0 2>/dev/null
+vdisk show "$a" | grep -q '^  block .*, [1-9][0-9]* ERRORS$'
+ok $? 'show: errors'
+put "/dev/mapper/$a" A $((4096 * 512))
+is "$(vdisk stat "$a" | sed -n 's/^vdisk_node_local_ratio{.*} //p')" 0.25 'stat: a quarter is local'
+vdisk remove "$a"
+gone bad
+rm c shown
+nothing 'what was counted'
 
 # A blank and a backslash in a path, which dmsetup cannot pass; a letter with a byte that is a blank to the kernel
 cp base.img $'a b\\'

@@ -1,6 +1,7 @@
 #!/bin/bash
 # vdisk format, check, repair, dump, map: on files and devices, damaged stores, and every crash state of format.
-# kernels: 6.12
+# kernels: 6.1 6.12 7.3
+# check: 6.12
 # timeout: 400
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
