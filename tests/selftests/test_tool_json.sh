@@ -70,6 +70,13 @@ json 0 'dump' '.superblocks | length == 2' dump f
 json 0 'map' '.[0].state == "absent"' map f
 json 0 'luks' '.stack | startswith("crypt ")' luks --no-key header
 json 0 '--version' '.loaded' --version
+# vdisk luks, besides: LUKS1, a path with a blank, and Ctrl-C while it asks
+cryptsetup luksFormat --type luks1 --pbkdf-force-iterations 1000 --batch-mode --key-file key --header 'a b' "$DISK" 2>/dev/null
+is "$(vdisk luks --no-key 'a b' | grep -o '( .*')" "( file $TMP/a\\ b start:0 )" 'luks: LUKS1, and a blank'
+(wait_for 20 grep -q Passphrase asked; printf '\003'; sleep 2) |
+	script -qec 'trap : INT; vdisk luks header; echo "status $?"; stty -a' asked >/dev/null
+grep -q '^status 1' asked && grep -qE '(^| )echo ' asked
+ok $? 'luks: Ctrl-C leaves the echo'
 for command in $(vdisk --complete | cut -d ' ' -f 1); do
 	[[ ${seen[0$command]-} && ${seen[1$command]-} ]] || ok 1 "$command: is tried, right and wrong"
 done

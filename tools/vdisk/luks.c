@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "vdisk.h"
+#include "stack.h"
 
 #define PASSPHRASE_MAX	512	/* that is typed in, as cryptsetup has it */
 
@@ -31,6 +32,8 @@ static int ask(const char *device, struct passphrase *pass)
 	if (!isatty(STDIN_FILENO) || tcgetattr(STDIN_FILENO, &before))
 		return vdisk_fail("%s: nobody to ask for the passphrase; give --key-file FILE (- is the standard input)", device);
 	fprintf(stderr, "Passphrase of %s: ", device);
+	/* Ctrl-C must not leave the terminal like that. */
+	vdisk_catch();
 	quiet = before;
 	quiet.c_lflag &= ~ECHO;
 	tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet);
@@ -40,7 +43,8 @@ static int ask(const char *device, struct passphrase *pass)
 	}
 	tcsetattr(STDIN_FILENO, TCSAFLUSH, &before);
 	fputc('\n', stderr);
-	return VDISK_OK;
+	vdisk_catch_end();
+	return vdisk_stopped ? vdisk_fail("%s: stopped", device) : VDISK_OK;
 }
 
 /* The whole file, as cryptsetup takes it: a newline at its end is part of it. */
@@ -77,7 +81,9 @@ static int check_container(struct crypt_device *cd, const char *device)
 	if (!crypt_get_integrity_info(cd, &integrity) && integrity.integrity)
 		return vdisk_fail("%s: has integrity (%s), which crypt does not know: use cryptsetup open", device,
 				  integrity.integrity);
-	if (crypt_persistent_flags_get(cd, CRYPT_FLAGS_REQUIREMENTS, &unmet) || unmet)
+	/* LUKS1 has none of these; one that is being reencrypted does not load. */
+	if (!strcmp(crypt_get_type(cd), CRYPT_LUKS2) &&
+	    (crypt_persistent_flags_get(cd, CRYPT_FLAGS_REQUIREMENTS, &unmet) || unmet))
 		return vdisk_fail("%s: is being reencrypted, or needs what crypt does not know; finish that first (cryptsetup luksDump tells)",
 				  device);
 	return VDISK_OK;
@@ -113,15 +119,28 @@ static void print(struct crypt_device *cd, const struct vdisk_args *args, const 
 {
 	unsigned int sector = crypt_get_sector_size(cd);
 	int bytes = crypt_get_volume_key_size(cd);
-	char *path = realpath(args->store, NULL);
-	char stack[8192], key[256];
+	char *path = realpath(args->store, NULL), *stack;
+	struct words words = {};
+	char key[256], word[320];
 	struct stat st;
 
 	snprintf(key, sizeof(key), ":%d:logon:%s", bytes, name);
-	snprintf(stack, sizeof(stack), "crypt cipher:aes-xts-plain64 key:%s iv_offset:%llu sector_size:%u ( %s %s start:%llu )",
-		 key, (unsigned long long)crypt_get_iv_offset(cd), sector,
-		 !stat(args->store, &st) && S_ISREG(st.st_mode) ? "file" : "block", path ?: args->store,
-		 (unsigned long long)crypt_get_data_offset(cd));
+	words_add(&words, "crypt");
+	words_add(&words, "cipher:aes-xts-plain64");
+	snprintf(word, sizeof(word), "key:%s", key);
+	words_add(&words, word);
+	snprintf(word, sizeof(word), "iv_offset:%llu", (unsigned long long)crypt_get_iv_offset(cd));
+	words_add(&words, word);
+	snprintf(word, sizeof(word), "sector_size:%u", sector);
+	words_add(&words, word);
+	words_add(&words, "(");
+	words_add(&words, !stat(args->store, &st) && S_ISREG(st.st_mode) ? "file" : "block");
+	words_add(&words, path ?: args->store);
+	snprintf(word, sizeof(word), "start:%llu", (unsigned long long)crypt_get_data_offset(cd));
+	words_add(&words, word);
+	words_add(&words, ")");
+	stack = words_join(&words, TYPED);
+	words_free(&words);
 	free(path);
 	if (args->json) {
 		struct json_object *object = json_object_new_object();
@@ -132,9 +151,10 @@ static void print(struct crypt_device *cd, const struct vdisk_args *args, const 
 		vdisk_json_number(object, "iv_offset", crypt_get_iv_offset(cd));
 		vdisk_json_number(object, "sector_size", sector);
 		vdisk_json_print(object);
-		return;
+	} else {
+		puts(stack);
 	}
-	puts(stack);
+	free(stack);
 }
 
 /* It would say as much in its own words, before we do in ours. */

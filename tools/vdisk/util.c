@@ -26,16 +26,24 @@ static void stop(int number)
 	vdisk_stopped = 1;
 }
 
+static const int numbers[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT };
+
 /* From now on Ctrl-C and the like only set vdisk_stopped, for who has something to undo. */
 void vdisk_catch(void)
 {
-	static const int numbers[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT };
 	struct sigaction action = { .sa_handler = stop };
 
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
 		sigaction(numbers[i], &action, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);
+}
+
+/* They end the program again. */
+void vdisk_catch_end(void)
+{
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
+		signal(numbers[i], SIG_DFL);
 }
 
 /* The value of an option; NULL if it was not given. */

@@ -87,6 +87,7 @@ extern char vdisk_error[1024];
 extern bool vdisk_quiet;	/* what goes wrong is only remembered there */
 extern volatile sig_atomic_t vdisk_stopped;	/* by a signal */
 void vdisk_catch(void);
+void vdisk_catch_end(void);
 extern bool vdisk_printed;	/* JSON, so that it is too late for an error in it */
 int vdisk_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int vdisk_check_name(const char *name);
