@@ -53,6 +53,17 @@ vdisk remove "$a"
 rm s top
 nothing 'blocks of 4096'
 
+# What a store on a device says is read past the page cache, which is older than what the disk has written
+loop_disk 32 512
+run_ok 'a store on a device' vdisk format "$DISK" --len 8M
+exec 8<"$DISK"
+head -c 64K <&8 >/dev/null
+run_ok 'is a disk' vdisk create "$a" --len 8M "overlay ( block $(devno "$DISK") ) ( zero )"
+run_ok 'which grows' vdisk grow "$a" 16M
+is "$(vdisk length "overlay ( block $DISK ) ( zero )")" 32768 'length: the store tells, and not the page cache'
+vdisk remove "$a"
+exec 8<&-
+
 # What the file system says, or else its device
 umount big
 for fs in $(file_systems); do

@@ -583,13 +583,13 @@ static bool is_device(const struct vdisk_node *n)
 }
 
 /* To look at what a leaf lies on. /dev/block is udev's, which need not be there; so devices are asked for their names. */
-static int leaf_open(const struct vdisk_node *n)
+static int leaf_open(const struct vdisk_node *n, int flags)
 {
 	char path[512], line[300], name[256];
 	FILE *file;
 
 	if (!is_device(n) || !is_devno(stack_path(n)))
-		return open(stack_path(n), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+		return open(stack_path(n), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | flags);
 	snprintf(path, sizeof(path), "/sys/dev/block/%.50s/uevent", stack_path(n));
 	file = fopen(path, "re");
 	*path = 0;
@@ -598,7 +598,7 @@ static int leaf_open(const struct vdisk_node *n)
 			snprintf(path, sizeof(path), "/dev/%s", name);
 	if (file)
 		fclose(file);
-	return open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	return open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | flags);
 }
 
 static int leaf_size(struct vdisk_node *n)
@@ -609,7 +609,7 @@ static int leaf_size(struct vdisk_node *n)
 	__u64 bytes;
 	int fd, status = VDISK_OK;
 
-	fd = leaf_open(n);
+	fd = leaf_open(n, 0);
 	if (fd < 0 && errno == ENOENT && n->may_miss)
 		return VDISK_OK;
 	if (fd < 0)
@@ -634,25 +634,30 @@ static int leaf_size(struct vdisk_node *n)
 	return status;
 }
 
-/* What a store says the disk has, if one can tell. */
+/* What a store says the disk has, if one can tell. Of a device, not what its page cache says, which no disk writes through. */
 static void store_size(struct vdisk_node *n)
 {
+	static struct {
+		struct vdisk_store_sb sb;
+		__u8 rest[STORE_BLOCK - sizeof(struct vdisk_store_sb)];
+	} slot[VDISK_STORE_SLOTS] __attribute__((aligned(STORE_BLOCK)));
 	struct vdisk_node *leaf = n->children[0];
 	const struct vdisk_store_sb *best = NULL;
-	struct vdisk_store_sb sb[VDISK_STORE_SLOTS];
 	__u64 start = leaf->val[is_device(leaf) ? (int)BLOCK_START : (int)FILE_START].num;
 	int fd;
 
 	if (!stack_is_store(leaf))
 		return;
-	fd = leaf_open(leaf);
+	fd = leaf_open(leaf, is_device(leaf) ? O_DIRECT : 0);
 	if (fd < 0)
 		return;
-	for (int i = 0; i < VDISK_STORE_SLOTS; i++)
-		if (pread(fd, &sb[i], sizeof(sb[i]), (start + i * VDISK_STORE_SLOT_SECTORS) * 512) == sizeof(sb[i]) &&
-		    !vdisk_store_sb_check(&sb[i]) &&
-		    (!best || le64_to_cpu(sb[i].sequence) > le64_to_cpu(best->sequence)))
-			best = &sb[i];
+	for (int i = 0; i < VDISK_STORE_SLOTS; i++) {
+		const struct vdisk_store_sb *sb = &slot[i].sb;
+
+		if (pread(fd, &slot[i], sizeof(slot[i]), (start + i * VDISK_STORE_SLOT_SECTORS) * 512) >= (ssize_t)sizeof(*sb) &&
+		    !vdisk_store_sb_check(sb) && (!best || le64_to_cpu(sb->sequence) > le64_to_cpu(best->sequence)))
+			best = sb;
+	}
 	if (best) {
 		n->size = le64_to_cpu(best->len);
 		n->data_start = le64_to_cpu(best->data_start);
@@ -761,7 +766,7 @@ unsigned int stack_block(const struct vdisk_node *n)
 	switch (n->type - vdisk_types) {
 	case VDISK_TYPE_BLOCK:
 	case VDISK_TYPE_NVME:
-		fd = leaf_open(n);
+		fd = leaf_open(n, 0);
 		if (fd >= 0 && ioctl(fd, BLKSSZGET, &block))
 			block = 0;
 		if (fd >= 0)
