@@ -140,6 +140,8 @@ wait "$helper"
 is $? 0 'blob: the helper ends with it'
 is "$(vdisk create --json --explain "$a" "memdiff:blob:vhd1:file://$mnt/disk.vhd" | jq -r '.url, .sectors, .created' | xargs)" \
 	"file://$mnt/disk.vhd 8192 false" 'blob:vhd1, in JSON'
+said=$(vdisk create "$a" "memdiff:blob:flat:http://me:pass@127.0.0.1:1/none?sig=token" 2>&1)
+is "$(sed -n 's/^vdisk: //p' <<<"$said")" 'blob: http://127.0.0.1:1/none: cannot be used; vdisk-fetchd --check says why' 'blob: no token in an error'
 run_fails 'blob: one that is not there' vdisk create "$a" "memdiff:blob:flat:file://$mnt/none"
 is "$(dmsetup ls | grep -c "$VD") $(grep -c "logon *vdisk:$VD" /proc/keys)" '0 0' 'nothing is left'
 done_testing

@@ -111,6 +111,13 @@ rm s t
 exits 0 '64 TiB' vdisk format big --len 16T --max-len 64T --unit 4096 --json
 exits 0 'check of 64 TiB' vdisk check big
 rm big
+# Stopped at some time: what it made goes with it
+for delay in 0.002 0.005 0.01 0.02 0.04; do
+	timeout --preserve-status -s INT $delay vdisk format big --len 16T --max-len 64T >/dev/null 2>&1 && rm big
+	[[ ! -e big ]] || break
+done
+[[ ! -e big ]]
+ok $? 'a format that is stopped leaves no file'
 echo text >text
 says 1 '*text: is a file that holds something already*--force' vdisk format text --len 1M
 truncate -s 16M fs

@@ -520,24 +520,40 @@ static int say_hydration(const struct vdisk_args *args, const struct hydration *
 	return VDISK_DAMAGE;
 }
 
+#define SAMPLES	10
+
+/* What was done then. The first seconds after a start say little: the kernel passes over what is there already. */
+struct sample {
+	double at;
+	__u64 done;
+};
+
+static double seconds(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec + t.tv_nsec / 1e9;
+}
+
 /* Until it has ended; Ctrl-C ends only the looking on. */
 static int follow(const struct vdisk_args *args, struct hydration *h)
 {
-	struct timespec begin, now;
-	__u64 first = h->done;
+	struct sample last[SAMPLES];
+	unsigned int nr = 0;
 	char text[VDISK_BYTES_TEXT];
 	bool shown = false, tty = isatty(STDERR_FILENO);
 	int status = VDISK_OK;
 
-	clock_gettime(CLOCK_MONOTONIC, &begin);
 	while (!status && !strcmp(h->state, "on") && !vdisk_stopped) {
-		double spent, rate;
+		const struct sample *oldest;
+		double rate, now = seconds();
 
+		last[nr++ % SAMPLES] = (struct sample){ now, h->done };
 		nap();
 		status = get_hydration(args, h);
-		clock_gettime(CLOCK_MONOTONIC, &now);
-		spent = now.tv_sec - begin.tv_sec + (now.tv_nsec - begin.tv_nsec) / 1e9;
-		rate = h->done > first ? (h->done - first) / spent : 0;
+		oldest = &last[nr < SAMPLES ? 0 : nr % SAMPLES];
+		rate = h->done > oldest->done ? (h->done - oldest->done) / (seconds() - oldest->at) : 0;
 		if (!tty || !rate || !h->all)
 			continue;
 		fprintf(stderr, "\rhydrating: %3.0f %%, %s/s, %.0f s left \033[K", 100.0 * h->done / h->all,
@@ -775,11 +791,13 @@ static int key_set(const struct vdisk_args *args, const char *node)
 	snprintf(text, sizeof(text), "%s key set :%d:logon:%s", node, bytes, description);
 	if (!status) {
 		status = disk_message(name, text, NULL);
-		if ((!status || !suspended) && disk_resume(name, live.disk.uuid, disk_scans(&live.disk)))
-			status = VDISK_FAILED;
+		/* From then on the table names the new one, whatever becomes of the rest. */
+		loaded &= !!status;
 		old = status ? NULL : own_key(&live, node, name);
 		if (old && strcmp(old, description))
 			keys_drop(old);
+		if ((!status || !suspended) && disk_resume(name, live.disk.uuid, disk_scans(&live.disk)))
+			status = VDISK_FAILED;
 	}
 	if (status && loaded)
 		keys_drop(description);

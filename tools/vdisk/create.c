@@ -327,11 +327,15 @@ static void quote(FILE *out, const char *text)
 /* What supplies the blob of an URL; it ends with the disk. */
 static void put_helper(FILE *out, const struct made *made)
 {
+	char *shown = url_shown(made->openvmm.url);
+
 	fputs("vdisk-fetchd --name ", out);
 	quote(out, made->name);
 	fprintf(out, " --once%s ", made->openvmm.vhd ? " --vhd1" : "");
-	quote(out, made->openvmm.url);
-	fputs(" &", out);
+	quote(out, shown);
+	/* What it keeps to itself */
+	fputs(strcmp(shown, made->openvmm.url) ? " --credentials FILE &" : " &", out);
+	free(shown);
 }
 
 static void put_format(FILE *out, const struct vdisk_node *n)
@@ -453,8 +457,12 @@ static void say_created(const struct vdisk_args *args, const struct made *made, 
 	json_object_object_add(object, "stack", vdisk_json(made->text));
 	json_object_object_add(object, "readonly", json_object_new_boolean(made->readonly));
 	json_object_object_add(object, "stores", stores);
-	if (made->openvmm.url)
-		json_object_object_add(object, "url", vdisk_json(made->openvmm.url));
+	if (made->openvmm.url) {
+		char *shown = url_shown(made->openvmm.url);
+
+		json_object_object_add(object, "url", vdisk_json(shown));
+		free(shown);
+	}
 	json_object_object_add(object, "created", json_object_new_boolean(!dry));
 	if (dry) {
 		list = json_object_new_array();

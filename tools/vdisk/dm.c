@@ -85,7 +85,8 @@ static struct dm_task *task_new(int type, const char *name)
 	last_error = 0;
 	if (task && name && !dm_task_set_name(task, name)) {
 		dm_task_destroy(task);
-		task = NULL;
+		vdisk_fail("%s: there is no such disk; vdisk list shows those there are", name);
+		return NULL;
 	}
 	if (!task)
 		vdisk_fail(geteuid() ? "device-mapper cannot be used: only root may" :
@@ -226,18 +227,20 @@ int disk_get(struct disk *disk, const char *name, bool table)
 	char *type = NULL, *params = NULL;
 	const char *uuid;
 	void *next;
-	int status = VDISK_OK;
+	int status = VDISK_OK, error = 0;
 
 	memset(disk, 0, sizeof(*disk));
 	if (!task)
 		return VDISK_FAILED;
 	dm_task_no_open_count(task);
 	dm_task_no_flush(task);
-	if (!dm_task_run(task) || !dm_task_get_info(task, &disk->info) || !disk->info.exists) {
-		int error = task_error(task);
-
-		if (error != ENXIO && error != ENODEV && error != EIO && error != EINVAL)
-			status = vdisk_fail("%s: %s", name, strerror(error));
+	if (!dm_task_run(task))
+		error = task_error(task);
+	else if (!dm_task_get_info(task, &disk->info) || !disk->info.exists)
+		error = ENXIO;
+	if (error) {
+		if (error != ENXIO && error != ENODEV)
+			status = vdisk_fail("%s: cannot be asked: %s", name, strerror(error));
 		else
 			status = vdisk_fail("%s: there is no such disk; vdisk list shows those there are", name);
 		goto out;

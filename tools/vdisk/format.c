@@ -225,6 +225,7 @@ static int format(const struct vdisk_args *args)
 
 	if (status)
 		return status;
+	vdisk_catch();
 	status = store_open(&store, args->store, STORE_WRITE | STORE_CREATE);
 	if (status)
 		return status;

@@ -215,12 +215,25 @@ static int autocache(struct openvmm *o, struct words *out, char *text)
 	return base(o, out, text);
 }
 
+/* Without what may be secret: a user and password, and the query, in which a SAS token is. To be freed. */
+char *url_shown(const char *url)
+{
+	const char *host = strstr(url, "://"), *at;
+	char *shown;
+
+	host = host ? host + 3 : url;
+	at = memchr(host, '@', strcspn(host, "/?#"));
+	if (asprintf(&shown, "%.*s%.*s", (int)(host - url), url, (int)strcspn(at ? at + 1 : host, "?#"), at ? at + 1 : host) < 0)
+		abort();
+	return shown;
+}
+
 /* What the helper says of a blob: its sectors; 0, after saying that it cannot be told. */
 static __u64 blob_sectors(const char *url, bool vhd)
 {
 	struct json_object *object, *sectors;
 	int from[2], status = -1;
-	char text[4096];
+	char text[4096], *shown;
 	ssize_t got;
 	size_t len = 0;
 	__u64 nr = 0;
@@ -245,8 +258,11 @@ static __u64 blob_sectors(const char *url, bool vhd)
 	if (object && json_object_object_get_ex(object, "sectors", &sectors))
 		nr = json_object_get_uint64(sectors);
 	json_object_put(object);
-	if (!nr)
-		vdisk_fail("blob: %.500s: cannot be used; vdisk-fetchd --check %.300s says why", url, url);
+	if (!nr) {
+		shown = url_shown(url);
+		vdisk_fail("blob: %.500s: cannot be used; vdisk-fetchd --check says why", shown);
+		free(shown);
+	}
 	return nr;
 }
 

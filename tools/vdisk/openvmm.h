@@ -19,6 +19,7 @@ struct openvmm {
 	unsigned int block;	/* of the device it lies on */
 };
 
+char *url_shown(const char *url);
 int words_openvmm(struct words *words, struct openvmm *o);
 
 #endif /* VDISK_TOOL_OPENVMM_H */

@@ -302,7 +302,10 @@ int store_zero(struct store *store, __u64 offset, __u64 bytes)
 	for (done = 0; done < bytes && !status; done += nr) {
 		__u64 range[2] = { offset + done, bytes - done };
 
-		if (write) {
+		if (vdisk_stopped) {
+			nr = 0;
+			status = vdisk_fail("%s: stopped; it is no store now", store->path);
+		} else if (write) {
 			nr = STORE_BLOCK;
 			status = store_write(store, zeroes, nr, range[0]);
 		} else if (store->device) {

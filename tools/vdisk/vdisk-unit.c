@@ -558,6 +558,12 @@ static void test_openvmm(void)
 		  "'file a,b')", 0, false, false },
 	};
 
+	/* What is shown of an URL */
+	static const char *const urls[][2] = {
+		{ "https://h/a?sig=x", "https://h/a" }, { "https://u:p@h:1/a@b", "https://h:1/a@b" }, { "file:///a#b", "file:///a" },
+		{ "/a", "/a" }, { "https://h?a@b", "https://h" },
+	};
+
 	setenv("OPENVMM_AUTO_CACHE_PATH", "/c", 1);
 	for (size_t i = 0; i < sizeof(disks) / sizeof(disks[0]); i++) {
 		struct openvmm o = { .name = "n" };
@@ -578,6 +584,12 @@ static void test_openvmm(void)
 		words_free(&words);
 	}
 	unsetenv("OPENVMM_AUTO_CACHE_PATH");
+	for (size_t i = 0; i < sizeof(urls) / sizeof(urls[0]); i++) {
+		char *shown = url_shown(urls[i][0]);
+
+		ok(!strcmp(shown, urls[i][1]), urls[i][0]);
+		free(shown);
+	}
 }
 
 int main(int argc, char **argv)
