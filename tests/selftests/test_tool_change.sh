@@ -62,6 +62,16 @@ says 1 '*nothing to hydrate' bash -c "vdisk create $a --len 1M ram >/dev/null; v
 says 1 "$a*no node has label or type 'pr'*" bash -c "vdisk pr $a read-keys 2>&1 | sed 's/^vdisk: //'; exit \${PIPESTATUS[0]}"
 vdisk remove "$a"
 
+# A store above that knows how long its base is: refused before anything is changed
+head -c 4M /dev/urandom >base.img
+says 0 '*' vdisk create "$a" --create 'overlay ( file o ) ( cache label:c ( file c2 ) ( file base.img ) )'
+says 0 '* done, *' vdisk hydrate "$a" start --node c
+says 1 '*the store of the overlay above is of a base of 8192 sectors*' vdisk detach-base "$a" --node c
+is "$(dmsetup info -c --noheadings -o suspended "$a")" Active 'it is not suspended'
+cmp "/dev/mapper/$a" base.img
+ok $? 'and has all'
+vdisk remove "$a"
+
 # What vdisktab has to say then: with keyfile:, as it is written; and in JSON
 head -c 64 /dev/urandom >key
 printf '%s\n' "$a nofail,len=2M crypt:xts-aes-256:$mnt/key:$mnt/copy.img" >tab

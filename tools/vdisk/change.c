@@ -617,6 +617,19 @@ const struct vdisk_command vdisk_hydrate = {
 	.run = hydrate,
 };
 
+/*
+ * With zero below it the node is as long as its store, not as its base was. What lies above and has written down how long its
+ * base is would refuse the new table, when the store has said already that it has no base.
+ */
+static int check_above(const char *name, const struct vdisk_node *n)
+{
+	for (; n->parent; n = n->parent)
+		if (n->index && n->parent->ops->reads_base && n->parent->base_len)
+			return vdisk_fail("%s: the store of the %s above is of a base of %llu sectors, and without its own base this one would have others; detach it in a disk of its own",
+					  name, n->parent->type->name, (unsigned long long)n->parent->base_len);
+	return VDISK_OK;
+}
+
 static int detach_base(const struct vdisk_args *args)
 {
 	static const char *const zero[] = { "zero", NULL };
@@ -633,6 +646,7 @@ static int detach_base(const struct vdisk_args *args)
 	if (!status && strcmp(h.state, "done"))
 		status = vdisk_fail("%s: the base is still needed (hydration: %s, %llu of %llu sectors); vdisk hydrate %s start",
 				    name, h.state, h.done, h.all, name);
+	status = status ?: check_above(name, live.stack->nodes[h.node]);
 	if (!status) {
 		struct change change = { .before = zero };
 		int base = h.node + 1;

@@ -661,6 +661,7 @@ static void store_size(struct vdisk_node *n)
 	if (best) {
 		n->size = le64_to_cpu(best->len);
 		n->data_start = le64_to_cpu(best->data_start);
+		n->base_len = le64_to_cpu(best->base_len);
 	}
 	close(fd);
 }

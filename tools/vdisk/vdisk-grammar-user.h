@@ -128,6 +128,7 @@ struct vdisk_node {
 	sector_t size;		/* of what a leaf lies on; of an overlay: that of its store. VDISK_UNBOUNDED: not known */
 	sector_t len;
 	sector_t data_start;	/* of an overlay's store, 0: not known */
+	__u64 base_len;		/* likewise: of its base, if it says so, else 0 */
 	struct vdisk_val val[VDISK_MAX_ARGS];
 };
 
