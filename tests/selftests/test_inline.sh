@@ -53,9 +53,9 @@ reads() {
 
 # stripes CHUNK DISK DISK: dm-stripe, of dm-linear; it passes nothing itself before 6.17
 stripes() {
-	local -i i
+	local disk=("$2" "$3") i
 	for ((i = 0; i < 1920 / $1; i++)); do
-		echo "$((i * $1)) $1 linear ${@:i % 2 + 2:1} $((i / 2 * $1))"
+		echo "$((i * $1)) $1 linear ${disk[i % 2]} $(((i >> 1) * $1))"
 	done
 }
 
