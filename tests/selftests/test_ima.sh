@@ -17,6 +17,15 @@ data=$(measured dm_table_load)
 [[ $data == *'target_name=vdisk,target_version='*',stack=striped chunk:8 label:x ( ram ) ( zero );'* ]]
 ok $? 'a stack'
 comment "$data"
+# What is a separator there is escaped.
+mkdir "$TMP/a,b=c"
+truncate -s 1M "$TMP/a,b=c/d;e"
+run_ok 'a file' vd f 2048 "file $TMP/a,b=c/d;e buffered"
+data=$(measured dm_table_load)
+[[ $data == *",stack=file $TMP/a\\,b\\=c/d\\;e buffered;"* ]]
+ok $? 'separators in a stack'
+comment "$data" "$(table f)"
+gone f
 # shellcheck disable=SC2046
 long="concat $(printf "( concat ( block $(devno "/dev/mapper/${VD}a") len:8 label:a%03d ) ) " $(seq 1 60))"
 dmsetup create "${VD}b" --notable
