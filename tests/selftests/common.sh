@@ -69,7 +69,7 @@ put() { head -c "$3" /dev/zero | tr '\0' "$2" | dd of="$1" bs="$3" oflag=direct 
 letter() { dd if="$1" bs=512 skip="$2" count=1 iflag=direct status=none | tr '\0' . | cut -c 1; }
 # error COMMAND...: what the kernel told it, if anything
 error() {
-	LC_ALL=C "$@" 2>&1 | grep -oE 'No data available|No space left on device|Input/output error|Operation not supported|Cannot allocate memory|Read-only file system' |
+	LC_ALL=C "$@" 2>&1 | grep -oE 'No data available|No space left on device|Input/output error|Operation not supported|Cannot allocate memory|Read-only file system|Remote I/O error|Invalid exchange' |
 		head -n 1
 }
 

@@ -29,14 +29,36 @@ is "$(integrity "$(node a)" | sed s/nop/none/)" none 'a test node: no integrity'
 is "$(cat "$(queue a)/atomic_write_max_bytes" 2>/dev/null || echo 0)" 0 'a test node: no atomic writes'
 verified 'a test node: data' -n 300 -f 2 --verify "/dev/mapper/${VD}a"
 gone a
-vd a 8192 "block /dev/$leaf"
-dm s "0 8192 linear /dev/$leaf 0"
-if [[ $VDISK_KERNEL == 6.1 ]]; then
-	is "$(integrity "$(node a)" | sed s/nop/none/)" none 'a leaf: 6.1 cannot pass integrity'
-else
-	is "$(integrity "$(node a)")" "$(integrity "$(node s)")" 'a leaf: integrity as dm-linear'
+# 6.1 cannot pass integrity.
+if [[ $VDISK_KERNEL != 6.1 ]]; then
+	[[ $(integrity "$leaf") == T10* ]]
+	ok $? "the leaf has integrity: $(integrity "$leaf")"
 fi
-same_queue 'a leaf: the same queue' a s 'integrity'
-verified 'a leaf: data' -n 300 -f 2 --verify "/dev/mapper/${VD}a"
-gone a s
+# The border of concat is odd, and its second child's first sector is not where dm core looks: what goes across is trimmed.
+while IFS=';' read -r stack peer; do
+	vd a 8160 "$stack"
+	dm s "${peer//+/$'\n'}"
+	if [[ $VDISK_KERNEL == 6.1 ]]; then
+		is "$(integrity "$(node a)" | sed s/nop/none/)" none "$stack: none"
+	else
+		is "$(integrity "$(node a)")" "$(integrity "$leaf")" "$stack: the leaf's integrity"
+		is "$(integrity "$(node a)")" "$(integrity "$(node s)")" "$stack: as its peer"
+	fi
+	same_queue "$stack: the same queue" a s 'integrity'
+	verified "$stack: written" -n 300 -f 2 -m 512 --dump-model "$TMP/model" "/dev/mapper/${VD}a"
+	verified "$stack: read through the peer" --check-file "$TMP/model" "/dev/mapper/${VD}s"
+	verified "$stack: written through the peer" -n 300 -f 2 -m 512 --dump-model "$TMP/model" "/dev/mapper/${VD}s"
+	verified "$stack: read" --check-file "$TMP/model" "/dev/mapper/${VD}a"
+	gone a s
+done <<STACKS
+block /dev/$leaf;0 8160 linear /dev/$leaf 0
+concat ( block /dev/$leaf len:3001 ) ( block /dev/$leaf start:4003 );0 3001 linear /dev/$leaf 0+3001 5159 linear /dev/$leaf 4003
+striped chunk:24 ( block /dev/$leaf len:4080 ) ( block /dev/$leaf start:8000 );0 8160 striped 2 24 /dev/$leaf 0 /dev/$leaf 8000
+STACKS
+
+# Cut by us, not by dm core
+vd a 8160 "concat ( striped chunk:24 ( block /dev/$leaf len:4080 ) ( block /dev/$leaf start:8000 ) )"
+[[ $VDISK_KERNEL == 6.1 ]] || is "$(integrity "$(node a)")" "$(integrity "$leaf")" "striped in concat: the leaf's integrity"
+verified 'striped in concat: data' -n 300 -f 2 -m 512 --verify "/dev/mapper/${VD}a"
+gone a
 done_testing

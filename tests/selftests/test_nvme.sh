@@ -31,6 +31,7 @@ namespace() {
 	echo 1 >"$dir/attr_allow_any_host"
 	echo "$DISK" >"$dir/namespaces/1/device_path"
 	[[ ! ${2-} ]] || echo "$2" >"$dir/namespaces/1/device_nguid"
+	[[ ! -e $dir/namespaces/1/resv_enable ]] || echo 1 >"$dir/namespaces/1/resv_enable"
 	echo 1 >"$dir/namespaces/1/enable"
 	ln -s "$dir" "$port/subsystems/$nqn"
 	undo=("disconnect" "rm $port/subsystems/$nqn"
@@ -77,4 +78,37 @@ is "$(table a)" "nvme $(devno "$a") nguid:$nguid" 'TABLE'
 verified 'data' -n 500 -d 4 -z 4 -f 2 --verify "/dev/mapper/${VD}a"
 run_ok 'without identity' reload a "0 16384 vdisk nvme $b"
 gone a scratch
+
+# Reservations reach a namespace through a stack that is that namespace.
+if [[ -e $target/subsystems/${VD}a/namespaces/1/resv_enable ]]; then
+	held() { prioctl "$a" read-reservation | grep -o 'type.*'; }
+	for stack in "nvme $a" "concat ( nvme $a )" "striped chunk:8 ( concat ( nvme $a nguid:$nguid ) )"; do
+		vd r 16384 "$stack"
+		r=/dev/mapper/${VD}r
+		is "$(prioctl "$r" register 0 0x22)" ok "$stack: register"
+		is "$(prioctl "$a" read-keys 8 | grep -o ':.*')" ': 0x22 ok' "$stack: reaches the namespace"
+		is "$(prioctl "$r" reserve 0x22 2)" ok "$stack: reserve"
+		is "$(held)" 'type 2 key 0x22 ok' "$stack: is held there"
+		run_ok "$stack: the holder writes" dd if=/dev/zero of="$r" bs=4k count=1 oflag=direct
+		is "$(prioctl "$r" release 0x22 2)" ok "$stack: release"
+		is "$(held)" 'type 0 key 0x0 ok' "$stack: is not held any more"
+		is "$(prioctl "$r" clear 0x22)" ok "$stack: clear"
+		is "$(prioctl "$a" read-keys 8 | grep -o ':.*')" ': ok' "$stack: all gone"
+		gone r
+	done
+	is "$(prioctl "$a" register 0 0x33)" ok 'the namespace has a key'
+	for stack in "test ( nvme $a )" "concat ( nvme $a len:8192 ) ( nvme $b )"; do
+		vd r 16384 "$stack"
+		for call in 'register 0 0x22' 'reserve 0x33 1' 'clear 0x33'; do
+			# shellcheck disable=SC2086
+			[[ $(prioctl "/dev/mapper/${VD}r" $call) == @(EOPNOTSUPP|ENOTTY) ]]
+			ok $? "$stack: $call"
+		done
+		gone r
+	done
+	is "$(prioctl "$a" read-keys 8 | grep -o ':.*')" ': 0x33 ok' 'the key is untouched'
+	prioctl "$a" clear 0x33 >/dev/null
+else
+	skip 'reservations reach a namespace' "CONFIG_NVME_TARGET without resv_enable"
+fi
 done_testing
