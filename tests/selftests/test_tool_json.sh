@@ -48,6 +48,7 @@ json 0 'show' '.stack.children[1].children[1].children[0].words == ["'"$TMP"'/vo
 json 0 'stat' '.[0].stack.type == "overlay"' stat "$a"
 json 0 'hydrate' '.state == "done"' hydrate "$a" start
 json 0 'detach-base' '.stack | endswith("( zero ) )")' detach-base "$a"
+run_fails 'the key of what was detached is gone' keyctl search @u logon "vdisk:$a"
 json 0 'remove' '.removed == ["'"$a"'"] and .errors == []' remove "$a"
 vdisk create "$a" --create "overlay ( file s ) ( file $odd )" >/dev/null
 json 0 'snapshot' '.store == "'"$TMP"'/t"' snapshot "$a" t

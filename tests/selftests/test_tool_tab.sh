@@ -2,7 +2,7 @@
 # vdisktab without systemd: what vdisk tab and the generator make of right, wrong and hostile lines. A kernel is not needed.
 # kernels: 6.1 6.12 7.3
 # check: 6.12
-# timeout: 60
+# timeout: 180
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 

@@ -660,6 +660,8 @@ static int detach_base(const struct vdisk_args *args)
 		if (!status) {
 			struct json_object *object = json_about(name);
 
+			keys_drop_all(name, live.disk.params, line);
+
 			json_object_object_add(object, "stack", vdisk_json(line));
 			say(args, line, object, &live, &change);
 		}

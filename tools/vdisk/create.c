@@ -529,25 +529,6 @@ const struct vdisk_command vdisk_create = {
 	.run = create,
 };
 
-/* The keys that create loaded: those whose description begins with vdisk:NAME. */
-static void drop_keys(const struct disk *disk, const char *name)
-{
-	struct words words = {};
-	char begin[160];
-	size_t len;
-
-	snprintf(begin, sizeof(begin), ":logon:vdisk:%s", name);
-	len = strlen(begin);
-	words_split(&words, disk->params ?: "", TABLE);
-	for (unsigned int i = 0; i < words.nr; i++) {
-		const char *at = strncmp(words.word[i], "key:", 4) ? NULL : strstr(words.word[i], begin);
-
-		if (at && (!at[len] || (at[len] == ':' && !at[len + 1 + strspn(at + len + 1, "0123456789")])))
-			keys_drop(at + strlen(":logon:"));
-	}
-	words_free(&words);
-}
-
 static int remove_disk(const char *name)
 {
 	struct disk disk = {};
@@ -555,7 +536,7 @@ static int remove_disk(const char *name)
 
 	status = status ?: disk_lock(name) ?: disk_get(&disk, name, true) ?: disk_remove(name, disk.uuid);
 	if (!status)
-		drop_keys(&disk, name);
+		keys_drop_all(name, disk.params, NULL);
 	disk_put(&disk);
 	disk_unlock();
 	return status;

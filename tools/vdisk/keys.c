@@ -12,6 +12,7 @@
 
 #include "vdisk.h"
 #include "keys.h"
+#include "stack.h"
 
 #define KEY_TYPE	"logon"
 
@@ -72,4 +73,35 @@ void keys_drop(const char *description)
 
 	if (key >= 0)
 		keyctl_unlink(key, KEY_SPEC_USER_KEYRING);
+}
+
+/**
+ * keys_drop_all - drop the keys that create had loaded for a disk
+ * @name: of the disk; the descriptions of its keys begin with vdisk:NAME
+ * @params: its table, or NULL
+ * @kept: not those that this line names as well; or NULL
+ */
+void keys_drop_all(const char *name, const char *params, const char *kept)
+{
+	struct words words = {}, left = {};
+	char begin[160];
+	size_t len;
+
+	snprintf(begin, sizeof(begin), ":logon:vdisk:%s", name);
+	len = strlen(begin);
+	words_split(&words, params ?: "", TABLE);
+	words_split(&left, kept ?: "", TABLE);
+	for (unsigned int i = 0; i < words.nr; i++) {
+		const char *at = strncmp(words.word[i], "key:", 4) ? NULL : strstr(words.word[i], begin);
+		bool keep = false;
+
+		if (!at || (at[len] && (at[len] != ':' || at[len + 1 + strspn(at + len + 1, "0123456789")])))
+			continue;
+		for (unsigned int j = 0; j < left.nr; j++)
+			keep |= !strcmp(left.word[j], words.word[i]);
+		if (!keep)
+			keys_drop(at + strlen(":logon:"));
+	}
+	words_free(&words);
+	words_free(&left);
 }

@@ -9,6 +9,7 @@ int keys_size(const char *path);
 int keys_load(const char *path, const char *description);
 bool keys_exist(const char *description);
 void keys_drop(const char *description);
+void keys_drop_all(const char *name, const char *params, const char *kept);
 void keys_reach(void);
 
 #endif /* VDISK_TOOL_KEYS_H */
