@@ -56,6 +56,20 @@ concat ( block /dev/$leaf len:3001 ) ( block /dev/$leaf start:4003 );0 3001 line
 striped chunk:24 ( block /dev/$leaf len:4080 ) ( block /dev/$leaf start:8000 );0 8160 striped 2 24 /dev/$leaf 0 /dev/$leaf 8000
 STACKS
 
+# By a reload, what has none gets what the leaf has, or not, and loses it again, as with dm-zero and dm-linear.
+vd a 8160 "test ( block /dev/$leaf )"
+dm s '0 8160 zero'
+for stack in block test block; do
+	vdisk="block /dev/$leaf" peer="linear /dev/$leaf 0"
+	[[ $stack == block ]] || vdisk="test ( block /dev/$leaf )" peer=zero
+	reload a "0 8160 vdisk $vdisk" 2>/dev/null
+	vdisk=$?
+	reload s "0 8160 $peer" 2>/dev/null
+	is "$vdisk $(integrity "$(node a)" | sed s/nop/none/)" "$? $(integrity "$(node s)" | sed s/nop/none/)" "reload to $stack: as its peer"
+	verified "reload to $stack: data" -n 200 -f 2 -m 512 --verify "/dev/mapper/${VD}a"
+done
+gone a s
+
 # Cut by us, not by dm core
 vd a 8160 "concat ( striped chunk:24 ( block /dev/$leaf len:4080 ) ( block /dev/$leaf start:8000 ) )"
 [[ $VDISK_KERNEL == 6.1 ]] || is "$(integrity "$(node a)")" "$(integrity "$leaf")" "striped in concat: the leaf's integrity"

@@ -81,6 +81,18 @@ for stack in "test ( block $d0 )" "test ( striped chunk:8 ( block $d0 ) ( block 
 	gone a
 done
 is "$(registrations 0)" 1 'the key is untouched'
+# By a reload, calls reach the device, do so no longer, and do so again.
+vd a 8192 "test ( block $d0 )"
+for stack in "block $d0" "test ( block $d0 )" "concat ( block $d0 )"; do
+	run_ok "reload: $stack" reload a "0 8192 vdisk $stack"
+	want=ok
+	[[ $stack != test* ]] || want='EOPNOTSUPP|ENOTTY'
+	# shellcheck disable=SC2053 # a pattern
+	[[ $(prioctl "$a" register 0x33 0x33) == @($want) ]]
+	ok $? "reload: $stack: register: $want"
+done
+gone a
+is "$(registrations 0)" 1 'reload: the key is there'
 vd a 8192 "striped chunk:8 ( block $d0 ) ( block $d1 )"
 is "$(prioctl "/dev/mapper/${VD}a" sgio)" ENOTTY 'striped over two: SG_IO'
 prioctl "$d0" register 0x33 0 >/dev/null
