@@ -71,6 +71,24 @@ helper img
 wait "${readers[@]}"
 dead
 
+# What hydrates goes behind all that, unless it is told to be as urgent as who waits.
+for priority in idle normal; do
+	ro c "cache volatile fill:8 read_ahead:0 ( ram ) ( blob h len:$len )"
+	dmsetup message "${VD}c" 0 cache hydrate start 8 $priority
+	wait_for 30 is_count waiting 1 c
+	exec {fd}<>/dev/vdisk
+	said=$(blobd --peek --fd "$fd" h "$image")
+	[[ $priority == idle ]]
+	is "${said%% *}" $((!$? * 2)) "hydration, $priority: what the helper is told"
+	is "$(counter c cache 1 priority)" "$priority" 'and the status'
+	exec {fd}>&-
+	helper h
+	run_ok 'it goes on' wait_for 30 is_count waiting 0 c
+	dmsetup message "${VD}c" 0 cache hydrate stop
+	dead
+	gone c
+done
+
 # A blob is only read.
 run_fails 'a write' dd if="$image" of=/dev/mapper/"${VD}a" bs=4096 count=1 oflag=direct
 gone a

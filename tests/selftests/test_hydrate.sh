@@ -64,13 +64,13 @@ dmsetup suspend "${VD}a"
 before=$(counter a cache 1 data)
 sleep 1
 is "$(counter a cache 1 data hydrate)" "$before on" 'nothing while suspended'
-hydrate start 4096
+hydrate start 4096 normal
 dmsetup resume "${VD}a"
 dmsetup load --readonly "${VD}a" \
 	--table "0 $len vdisk cache volatile fill:8 read_ahead:0 label:c ( ram label:r ) ( test mode:work ( block $base ) )"
 dmsetup suspend "${VD}a" && dmsetup resume "${VD}a"
 wait_for 200 is_now 'done'
-is "$(counter a cache 1 data hydrate)" "$len done" 'a new table goes on'
+is "$(counter a cache 1 data hydrate priority)" "$len done normal" 'a new table goes on'
 verified 'the same bytes' --check-file "$TMP/base" "$a"
 gone a
 
@@ -207,7 +207,9 @@ vr a $len "cache volatile ( ram ) ( block $base )"
 node=cache
 told "hydrate: 'x' is no number of sectors per second" hydrate start x
 told "hydrate: '0' is no number" hydrate start 0
-told 'hydrate: start [<sectors per second>], or stop' hydrate go
+told "hydrate: 'idle' is no number" hydrate start idle normal
+told 'hydrate: start [<sectors per second>] [idle|normal], or stop' hydrate start 8 8 idle
+told 'hydrate: start [<sectors per second>] [idle|normal], or stop' hydrate go
 told 'understands: hydrate start' dmsetup message "${VD}a" 0 cache evict now
 gone a
 run_ok 'nothing holds the module' rmmod dm_vdisk

@@ -33,6 +33,9 @@ says 1 '*the base is still needed*hydrate*start' vdisk detach-base "$a"
 says 1 '*say start, stop or status' vdisk hydrate "$a" begin
 says 1 '*--rate*is no size*' vdisk hydrate "$a" start --rate x
 says 0 '* on, *' vdisk hydrate "$a" start --rate 8 --no-wait
+is "$(counter a cache 1 priority)" idle 'behind all other'
+says 0 '* on, *' vdisk hydrate "$a" start --rate 8 --no-wait --urgent
+is "$(counter a cache 1 priority)" normal '--urgent'
 says 0 '* off, *' vdisk hydrate "$a" stop
 is "$(vdisk hydrate --json "$a" start --rate 1 --no-wait | jq -r '"\(.node) \(.state) \(.of)"')" 'cache on 8192' 'hydrate --json'
 # Ctrl-C ends only the waiting.

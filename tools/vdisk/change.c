@@ -571,7 +571,7 @@ static int hydrate(const struct vdisk_args *args)
 {
 	const char *name = args->word[0], *verb = args->word[1], *rate = vdisk_option(args, "rate");
 	struct hydration h = {};
-	char text[192];
+	char text[192], limit[32] = "";
 	__u64 sectors = 0;
 	int status;
 
@@ -583,7 +583,10 @@ static int hydrate(const struct vdisk_args *args)
 	status = get_hydration(args, &h);
 	if (!status && !strcmp(verb, "start")) {
 		vdisk_catch();
-		snprintf(text, sizeof(text), rate ? "%s hydrate start %llu" : "%s hydrate start", h.target, sectors);
+		if (rate)
+			snprintf(limit, sizeof(limit), " %llu", sectors);
+		snprintf(text, sizeof(text), "%s hydrate start%s%s", h.target, limit,
+			 vdisk_option(args, "urgent") ? " normal" : "");
 		status = disk_message(name, text, NULL) ?: get_hydration(args, &h);
 		if (!status && !vdisk_option(args, "no-wait"))
 			status = follow(args, &h);
@@ -610,6 +613,7 @@ const struct vdisk_command vdisk_hydrate = {
 	.max = 2,
 	.options = (const struct vdisk_option[]){
 		{ "rate", "SIZE", "read no more in a second" },
+		{ "urgent", NULL, "start: as urgently as the guest's own I/O, not behind it" },
 		{ "no-wait", NULL, "start: do not wait for the end" },
 		{ "node", "LABEL", "which node, if there are several" },
 		{}

@@ -126,6 +126,7 @@ struct vdisk_fills {
  * @outcome: BLK_STS_OK: the store has it now; BLK_STS_AGAIN: not this time
  * @ended: called with @data and @outcome before the fill is given back, or NULL
  * @data: for that
+ * @idle: REQ_BACKGROUND, if its I/O is to come behind all other, and else 0
  * @io: its only bio's
  * @table: that bio's
  * @pages: the block
@@ -148,6 +149,7 @@ struct vdisk_fill {
 	blk_status_t outcome;
 	void (*ended)(void *data, blk_status_t outcome);
 	void *data;
+	blk_opf_t idle;
 	struct vdisk_io *io;
 	struct bio_vec *table;
 	struct page *pages[];
@@ -386,6 +388,7 @@ static struct vdisk_fill *vdisk_fill_new(struct vdisk_fills *f, u64 block)
 	WRITE_ONCE(fill->spoilt, false);
 	fill->outcome = BLK_STS_AGAIN;
 	fill->ended = NULL;
+	fill->idle = 0;
 	fill->block = block;
 	fill->sector = block * f->block;
 	fill->nr = min(f->block, vdisk_fill_end(f) - fill->sector);
@@ -475,7 +478,7 @@ static void vdisk_fill_store_more(struct vdisk_io *io)
 	}
 	sector = fill->at << f->shift;
 	fill->at += run;
-	vdisk_fill_prepare(fill, REQ_OP_WRITE, sector - fill->sector,
+	vdisk_fill_prepare(fill, REQ_OP_WRITE | fill->idle, sector - fill->sector,
 			   run << f->shift);
 	vdisk_fill_submit(fill, vdisk_fill_store(f), sector + f->data,
 			  vdisk_fill_written);
@@ -640,7 +643,7 @@ static void vdisk_fill_begin(struct vdisk_io *io)
 		wanted &= !fill->status;
 		if (fill->status || (!wanted && known))
 			fill->outcome = fill->status;
-		opf |= fill->ended ? REQ_BACKGROUND : REQ_RAHEAD;
+		opf |= fill->ended ? fill->idle : REQ_RAHEAD;
 		/* Who comes now begins another one. */
 		if (!wanted)
 			hlist_del_init(&fill->hash);
@@ -731,6 +734,7 @@ void vdisk_fill_look(struct vdisk_fills *f, sector_t sector)
  * vdisk_fill_absent - begin a fill that nobody waits for
  * @f: the fills
  * @sector: in the block
+ * @idle: its I/O comes behind all other
  * @ended: called when it has ended, in any context; BLK_STS_OK: the store has the
  *	block; BLK_STS_AGAIN: it could not be kept this time; else: why it never can
  * @data: for that
@@ -739,7 +743,7 @@ void vdisk_fill_look(struct vdisk_fills *f, sector_t sector)
  * Return: 0; or, and @ended is not called: -EALREADY: somebody else's is under
  * way; -EBUSY: all fills are in use; -ESHUTDOWN: the fills are stopped.
  */
-int vdisk_fill_absent(struct vdisk_fills *f, sector_t sector,
+int vdisk_fill_absent(struct vdisk_fills *f, sector_t sector, bool idle,
 		      void (*ended)(void *data, blk_status_t outcome), void *data)
 {
 	u64 block = div64_u64(sector, f->block);
@@ -756,6 +760,7 @@ int vdisk_fill_absent(struct vdisk_fills *f, sector_t sector,
 	if (fill) {
 		fill->ended = ended;
 		fill->data = data;
+		fill->idle = idle ? REQ_BACKGROUND : 0;
 	}
 	spin_unlock_irq(&f->lock);
 	if (!fill)

@@ -62,7 +62,7 @@ bool vdisk_fill_read(struct vdisk_fills *f, struct vdisk_io *io,
 		     struct vdisk_wait *wait, void (*fn)(struct vdisk_io *io));
 bool vdisk_fill_again(struct vdisk_fills *f, struct vdisk_io *io,
 		      struct vdisk_wait *wait);
-int vdisk_fill_absent(struct vdisk_fills *f, sector_t sector,
+int vdisk_fill_absent(struct vdisk_fills *f, sector_t sector, bool idle,
 		      void (*ended)(void *data, blk_status_t outcome), void *data);
 
 struct vdisk_hydrate *vdisk_hydrate_create(struct vdisk_node *n,
@@ -70,7 +70,7 @@ struct vdisk_hydrate *vdisk_hydrate_create(struct vdisk_node *n,
 					   const struct vdisk_fill_ops *ops,
 					   struct vdisk_presence *p,
 					   struct workqueue_struct *wq);
-void vdisk_hydrate_start(struct vdisk_hydrate *h, u64 rate);
+void vdisk_hydrate_start(struct vdisk_hydrate *h, u64 rate, bool idle);
 void vdisk_hydrate_stop(struct vdisk_hydrate *h);
 void vdisk_hydrate_drain(struct vdisk_hydrate *h);
 sector_t vdisk_hydrate_at(const struct vdisk_hydrate *h);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Hydration: from the first sector of the base to the last, what is absent is
- * filled, while the disk is in use, and behind everything else.
+ * filled, while the disk is in use, and behind everything else unless it is told
+ * to be as urgent as that.
  *
  * One work item walks; it begins fills, and never waits for one. When a fill
  * ends the work is queued again, or when the rate allows the next one.
@@ -37,6 +38,7 @@
  * @on: @work may be queued
  * @restart: begin at the beginning
  * @rate: sectors per second, or 0: as fast as it goes
+ * @idle: behind everything else
  * @next: where to look next; @work's own, as @due is
  * @due: when the next fill may begin, as ktime_get_ns() has it
  * @flying: fills that are under way
@@ -53,6 +55,7 @@ struct vdisk_hydrate {
 	bool on;
 	bool restart;
 	u64 rate;
+	bool idle;
 	sector_t next;
 	u64 due;
 	atomic_t flying;
@@ -163,7 +166,8 @@ static void vdisk_hydrate_work(struct work_struct *work)
 		}
 		nr = vdisk_fill_cut(h->f, h->next, vdisk_hydrate_end(h) - h->next);
 		atomic_inc(&h->flying);
-		r = vdisk_fill_absent(h->f, h->next, vdisk_hydrate_ended, h);
+		r = vdisk_fill_absent(h->f, h->next, READ_ONCE(h->idle),
+				      vdisk_hydrate_ended, h);
 		if (r)
 			atomic_dec(&h->flying);
 		if (r == -ESHUTDOWN)
@@ -214,12 +218,14 @@ struct vdisk_hydrate *vdisk_hydrate_create(struct vdisk_node *n,
  * vdisk_hydrate_start - begin, at the beginning
  * @h: the hydration; it may be on
  * @rate: sectors per second, or 0
+ * @idle: its I/O comes behind all other
  *
  * Context: Process context; nothing happens while the fills are stopped.
  */
-void vdisk_hydrate_start(struct vdisk_hydrate *h, u64 rate)
+void vdisk_hydrate_start(struct vdisk_hydrate *h, u64 rate, bool idle)
 {
 	WRITE_ONCE(h->rate, rate);
+	WRITE_ONCE(h->idle, idle);
 	WRITE_ONCE(h->restart, true);
 	WRITE_ONCE(h->on, true);
 	mod_delayed_work(h->wq, &h->work, 0);

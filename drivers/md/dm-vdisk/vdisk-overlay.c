@@ -779,7 +779,7 @@ static void vdisk_overlay_resume(struct vdisk_node *n)
 		return;
 	vdisk_fills_start(o->fills, o->data);
 	if (o->layer->hydrate == VDISK_HYDRATE_ON)
-		vdisk_hydrate_start(o->hydrate, o->layer->rate);
+		vdisk_hydrate_start(o->hydrate, o->layer->rate, !o->layer->urgent);
 }
 
 /**
@@ -818,21 +818,52 @@ static void vdisk_overlay_status(struct vdisk_node *n, struct vdisk_out *out)
 	if (!o->fills)
 		return;
 	vdisk_fills_status(o->fills, out);
-	vdisk_emit(out, " hydrate=%s hydrated=%llu",
+	vdisk_emit(out, " hydrate=%s hydrated=%llu priority=%s",
 		   vdisk_hydrate_names[READ_ONCE(o->layer->hydrate)],
-		   vdisk_hydrate_at(o->hydrate));
+		   vdisk_hydrate_at(o->hydrate),
+		   READ_ONCE(o->layer->urgent) ? "normal" : "idle");
 }
 
-/* hydrate start [<sectors per second>] | hydrate stop */
+/* hydrate start [<sectors per second>] [idle|normal] */
+static int vdisk_overlay_hydrate(struct vdisk_node *n, unsigned int argc,
+				 char **argv)
+{
+	struct vdisk_overlay *o = n->priv;
+	bool urgent = false;
+	u64 rate = 0;
+
+	if (argc && (!strcmp(argv[argc - 1], "idle") ||
+		     !strcmp(argv[argc - 1], "normal")))
+		urgent = !strcmp(argv[--argc], "normal");
+	if (argc > 1)
+		return vdisk_fail(n, -EINVAL,
+				  "hydrate: start [<sectors per second>] [idle|normal], or stop");
+	if (argc && (kstrtou64(argv[0], 10, &rate) || !rate))
+		return vdisk_fail(n, -EINVAL,
+				  "hydrate: '%s' is no number of sectors per second",
+				  argv[0]);
+	if (!vdisk_overlay_is_whole(o))
+		return vdisk_fail(n, -EINVAL,
+				  "hydrate: the store is of a disk of %llu sectors, this one has %llu",
+				  le64_to_cpu(o->layer->sb.len), n->len);
+	if (READ_ONCE(o->layer->failed))
+		return vdisk_fail(n, -EIO, "hydrate: the store has failed; resume first");
+	o->layer->rate = rate;
+	o->layer->urgent = urgent;
+	WRITE_ONCE(o->layer->hydrate, VDISK_HYDRATE_ON);
+	vdisk_hydrate_start(o->hydrate, rate, !urgent);
+	return 0;
+}
+
+/* hydrate start ... | hydrate stop */
 static int vdisk_overlay_message(struct vdisk_node *n, unsigned int argc,
 				 char **argv, struct vdisk_out *out)
 {
 	struct vdisk_overlay *o = n->priv;
-	u64 rate = 0;
 
 	if (argc < 2 || strcmp(argv[0], "hydrate"))
 		return vdisk_fail(n, -EINVAL,
-				  "understands: hydrate start [<sectors per second>], hydrate stop");
+				  "understands: hydrate start [<sectors per second>] [idle|normal], hydrate stop");
 	if (!o->fills)
 		return vdisk_fail(n, -EINVAL, "hydrate: needs copy_on_read");
 	if (argc == 2 && !strcmp(argv[1], "stop")) {
@@ -841,23 +872,10 @@ static int vdisk_overlay_message(struct vdisk_node *n, unsigned int argc,
 			WRITE_ONCE(o->layer->hydrate, VDISK_HYDRATE_OFF);
 		return 0;
 	}
-	if (argc > 3 || strcmp(argv[1], "start"))
+	if (strcmp(argv[1], "start"))
 		return vdisk_fail(n, -EINVAL,
-				  "hydrate: start [<sectors per second>], or stop");
-	if (argc == 3 && (kstrtou64(argv[2], 10, &rate) || !rate))
-		return vdisk_fail(n, -EINVAL,
-				  "hydrate: '%s' is no number of sectors per second",
-				  argv[2]);
-	if (!vdisk_overlay_is_whole(o))
-		return vdisk_fail(n, -EINVAL,
-				  "hydrate: the store is of a disk of %llu sectors, this one has %llu",
-				  le64_to_cpu(o->layer->sb.len), n->len);
-	if (READ_ONCE(o->layer->failed))
-		return vdisk_fail(n, -EIO, "hydrate: the store has failed; resume first");
-	o->layer->rate = rate;
-	WRITE_ONCE(o->layer->hydrate, VDISK_HYDRATE_ON);
-	vdisk_hydrate_start(o->hydrate, rate);
-	return 0;
+				  "hydrate: start [<sectors per second>] [idle|normal], or stop");
+	return vdisk_overlay_hydrate(n, argc - 2, argv + 2);
 }
 
 #define VDISK_OVERLAY_OPS					\

@@ -36,6 +36,7 @@ enum vdisk_hydrate_state {
  * @failed: a commit failed; of a cache: the store did
  * @hydrate: what became of the last message that asked for it
  * @rate: of the hydration
+ * @urgent: the hydration, as other I/O is
  * @sb: the store's superblock
  */
 struct vdisk_layer {
@@ -47,6 +48,7 @@ struct vdisk_layer {
 	bool failed;
 	enum vdisk_hydrate_state hydrate;
 	u64 rate;
+	bool urgent;
 	struct vdisk_store_sb sb;
 };
 
