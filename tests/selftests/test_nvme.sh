@@ -97,7 +97,7 @@ if [[ -e $target/subsystems/${VD}a/namespaces/1/resv_enable ]]; then
 		gone r
 	done
 	is "$(prioctl "$a" register 0 0x33)" ok 'the namespace has a key'
-	for stack in "test ( nvme $a )" "concat ( nvme $a len:8192 ) ( nvme $b )"; do
+	for stack in "test ( nvme $a )" "concat ( test ( nvme $a ) )"; do
 		vd r 16384 "$stack"
 		for call in 'register 0 0x22' 'reserve 0x33 1' 'clear 0x33'; do
 			# shellcheck disable=SC2086
