@@ -9,6 +9,7 @@ null_disk 8 512 poll_queues=1
 null_disk 8 512 poll_queues=1
 for stack in 'ram' "block ${disks[0]}" "striped chunk:8 $(children 2)" "concat $(children 2)" \
 	"test mode:work ( block ${disks[0]} )" "test piece:8 up ( striped chunk:16 $(children 2) )" \
+	"overlay volatile ( ram ) ( block ${disks[0]} )" "cache write_through volatile ( ram ) ( block ${disks[0]} )" \
 	"delay read:300us write:100us ( block ${disks[0]} )" "striped chunk:16 ( delay read:1ms ( block ${disks[0]} ) ) ( ram )"; do
 	vd a 16384 "$stack"
 	case $stack in
