@@ -156,8 +156,11 @@ static int vdisk_nvme_check(struct vdisk_node *n)
 	if (!n->val[arg].set)
 		return 0;
 
-	len = disk->fops->get_unique_id ?
-	      disk->fops->get_unique_id(disk, id, BLK_UID_EUI64) : -EINVAL;
+	/* As that of 6.1 */
+	if (!disk->fops->get_unique_id)
+		return vdisk_fail(n, -EOPNOTSUPP,
+				  "%s: this kernel's driver does not tell it", key);
+	len = disk->fops->get_unique_id(disk, id, BLK_UID_EUI64);
 	if (len != n->type->args[arg].max)
 		return vdisk_fail(n, -ENODEV, "%s: the namespace has none", key);
 	if (hex2bin(want, n->val[arg].str, len))
