@@ -12,7 +12,6 @@ null_disk 64 512 memory_backed=0
 null_disk 64 4096 memory_backed=0
 test=${0##*/}
 echo clear >/sys/kernel/debug/kmemleak 2>/dev/null
-echo 1 >/sys/kernel/rcu_expedited
 valid=${VDISK_FUZZ_VALID:-2000} mutated=${VDISK_FUZZ_MUTATED:-20000} limit=${VDISK_FUZZ_SECONDS:-40}
 batch=2000 seed=${VDISK_FUZZ_SEED:-0} end=$((SECONDS + limit)) done_valid=0 done_mutated=0
 
