@@ -849,7 +849,7 @@ static int vdisk_overlay_hydrate(struct vdisk_node *n, unsigned int argc,
 	if (READ_ONCE(o->layer->failed))
 		return vdisk_fail(n, -EIO, "hydrate: the store has failed; resume first");
 	o->layer->rate = rate;
-	o->layer->urgent = urgent;
+	WRITE_ONCE(o->layer->urgent, urgent);
 	WRITE_ONCE(o->layer->hydrate, VDISK_HYDRATE_ON);
 	vdisk_hydrate_start(o->hydrate, rate, !urgent);
 	return 0;
