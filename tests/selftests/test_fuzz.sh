@@ -18,9 +18,11 @@ batch=2000 seed=${VDISK_FUZZ_SEED:-0} end=$((SECONDS + limit)) done_valid=0 done
 # Refusals would fill the console, and the log: it is looked at after every batch, before its beginning is lost.
 dmesg -n 3
 undo=('dmesg -n 7')
-while ((done_valid < valid || done_mutated < mutated)) && ((!limit || SECONDS < end)); do
+while ((done_valid < valid || done_mutated < mutated)) &&
+	((!limit || SECONDS < end || done_valid < 100 || done_mutated < 1000)); do
 	# Seconds for this batch: half of them for valid lines
 	left=$((limit ? end - SECONDS : 0))
+	((!limit || left >= 10)) || left=10
 	((done_valid < valid)) && lines=$((valid - done_valid > batch ? batch : valid - done_valid)) || lines=0
 	((done_mutated < mutated)) && more=$batch || more=0
 	out=$(dmfuzz "$lines" "$more" "$left" "$seed" "${disks[@]}" 2>&1)
@@ -34,7 +36,7 @@ while ((done_valid < valid || done_mutated < mutated)) && ((!limit || SECONDS < 
 	echo "vm: test $test" >/dev/kmsg
 done
 is "$status" 0 "$done_valid valid and $done_mutated mutated lines"
-ok "$((done_valid < (limit ? 100 : valid) || done_mutated < (limit ? 1000 : mutated)))" 'as many as were asked for, or as time allows'
+ok "$((done_valid < (limit ? 100 : valid) || done_mutated < (limit ? 1000 : mutated)))" 'as many as were asked for, or as many as time allowed'
 run_ok 'nothing holds the module' rmmod dm_vdisk
 nothing_leaked
 done_testing

@@ -3,7 +3,7 @@
 # wrong lines lose only themselves.
 # kernels: 6.1 6.12 7.3
 # check: 6.12
-# timeout: 240
+# timeout: 300
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 # shellcheck source=tests/selftests/system.sh

@@ -3,7 +3,7 @@
 # a disk nor start what is in it, at no event; with --scan they do.
 # kernels: 6.1 6.12 7.3
 # check: 6.12
-# timeout: 240
+# timeout: 300
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 # shellcheck source=tests/selftests/system.sh
@@ -78,7 +78,7 @@ look dmsetup
 for kind in $kinds; do
 	vdisk remove "$kind" && vdisk create "$kind" --scan file "$kind" >/dev/null
 done
-for ((i = 0; i < 100; i++)); do
+for ((i = 0; i < 600; i++)); do
 	[[ ! -e /dev/hostvg/root ]] || break
 	sleep 0.1
 done
