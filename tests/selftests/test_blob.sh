@@ -1,7 +1,7 @@
 #!/bin/bash
 # blob: every byte that a helper supplies arrives where it belongs, by any number of threads, files, pieces and ways to call.
 # kernels: 6.1 6.12 7.3 uml-6.12
-# check: 6.12 7.3 uml-6.12
+# check: 7.3
 # timeout: 400
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"

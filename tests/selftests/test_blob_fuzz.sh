@@ -3,7 +3,7 @@
 # of others are served meanwhile. VDISK_FUZZ_SECONDS for more, VDISK_FUZZ_SEED for the same again.
 # kernels: 6.1 6.12 7.3 uml-6.12
 # timeout: 600
-# check: 6.12 uml-6.12
+# check: 6.12
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 # shellcheck source=tests/selftests/blob.sh

@@ -1,7 +1,7 @@
 #!/bin/bash
 # blob: helpers that die, stop, are replaced or may not; disks that are suspended, reloaded and removed while reads wait.
 # kernels: 6.1 6.12 7.3 uml-6.12
-# check: 6.1 6.12 uml-6.12
+# check: 6.1
 # timeout: 600
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"

@@ -1,7 +1,7 @@
 #!/bin/bash
 # cache, and overlay with copy_on_read: what is read from the base is kept, in blocks, each read once, and never over what was
 # written since. A store that fails is done without; a base that fails is the reader's error.
-# check: 6.1 6.12
+# check: 6.1
 # timeout: 600
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"

@@ -1,5 +1,6 @@
 #!/bin/bash
 # A bio that a worker submits is charged to the cgroup of who wrote it.
+# check: 6.12
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Every operation fails with the status of the child that failed, whichever of several it is, and nothing is left behind.
-# check: 6.12 7.3
+# check: 7.3
 # timeout: 600
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"

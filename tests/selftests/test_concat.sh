@@ -1,6 +1,6 @@
 #!/bin/bash
 # concat and dm-linear, and a single leaf and dm-linear, read each other's bytes, and look the same.
-# check: 6.12 7.3
+# check: 7.3
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 

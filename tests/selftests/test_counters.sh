@@ -1,6 +1,6 @@
 #!/bin/bash
 # INFO prints the tree with counters of each node, equal to the I/O that was done.
-# check: 6.1 6.12
+# check: 6.1
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 

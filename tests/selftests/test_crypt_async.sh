@@ -2,6 +2,7 @@
 # A cipher whose requests all come back later, from a worker or a hard interrupt, or wait for a place in its queue first:
 # the same bytes as dm-crypt with the stock cipher.
 # kernels: 6.1 6.12 7.3 uml-6.12
+# check: 6.12
 # timeout: 400
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"

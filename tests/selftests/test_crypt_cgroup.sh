@@ -1,6 +1,6 @@
 #!/bin/bash
 # What goes through crypt is charged to the cgroup of who issued it, and is held to its io.max, in both directions.
-# check: 6.12 7.3
+# check: 7.3
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 # shellcheck source=tests/selftests/crypt.sh

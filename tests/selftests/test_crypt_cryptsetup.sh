@@ -1,6 +1,6 @@
 #!/bin/bash
 # What cryptsetup makes, as plain and as LUKS2, is opened through vdisk, and the reverse.
-# check: 6.12 7.3
+# check: 7.3
 # timeout: 600
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"

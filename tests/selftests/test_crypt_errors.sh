@@ -2,7 +2,7 @@
 # A status from below crypt comes up as it is, on reads and on writes; large writes, discards, REQ_NOWAIT.
 # timeout: 600
 # kernels: 6.1 6.12 7.3 uml-6.12
-# check: 6.12 7.3
+# check: 7.3
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 # shellcheck source=tests/selftests/crypt.sh

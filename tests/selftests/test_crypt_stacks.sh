@@ -2,7 +2,7 @@
 # crypt over, under and beside other nodes: the bytes of the same stack of dm targets, also while it is suspended and
 # reloaded under verified I/O of 4 threads.
 # kernels: 6.1 6.12 7.3 uml-6.12
-# check: 6.1 6.12
+# check: 6.1
 # timeout: 600
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"

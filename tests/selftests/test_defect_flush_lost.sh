@@ -2,7 +2,7 @@
 # What OpenVMM does wrong, D5: a flush rolls back its own transaction and writes nothing, and after the first one there is less
 # durability than before. Here each flush, and each FUA, has data and presence on the store before it is acknowledged: the store is
 # copied at that moment, as a loss of power would leave it, with all the copies opened later.
-# check: 6.12 7.3
+# check: 7.3
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # What OpenVMM does wrong, D4: data that is written behind the point from which all is zero, after a disk has grown or its end was
 # discarded, reads as zeroes. Here it reads as written, and what is beside it as zeroes.
-# check: 6.12 7.3
+# check: 7.3
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 

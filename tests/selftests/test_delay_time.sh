@@ -1,6 +1,6 @@
 #!/bin/bash
 # delay: nothing comes early, each class waits for itself, equal latencies keep their order, percentiles follow the seed.
-# check: 6.12 7.3
+# check: 7.3
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 

@@ -1,5 +1,6 @@
 #!/bin/bash
 # A child's status comes up as it is, through every kind of node, and is counted at the leaf that had it.
+# check: 7.3
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 

@@ -1,6 +1,7 @@
 #!/bin/bash
 # What a SCSI leaf can (integrity, atomic writes) does not come through a test node, and does through a plain remap where
 # dm-linear lets it.
+# check: 7.3
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 

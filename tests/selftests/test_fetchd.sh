@@ -1,6 +1,6 @@
 #!/bin/bash
 # vdisk-fetchd against nginx: every byte, a server that is away, restarts, another user, traces, VHD, rate, files.
-# check: 6.12 7.3
+# check: 7.3
 # timeout: 400
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"

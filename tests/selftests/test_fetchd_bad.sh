@@ -1,6 +1,6 @@
 #!/bin/bash
 # vdisk-fetchd against a server that does wrong: an error in time, or the right bytes once it does right, and never others.
-# check: 6.1 6.12
+# check: 6.1
 # timeout: 300
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"

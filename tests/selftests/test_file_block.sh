@@ -1,7 +1,7 @@
 #!/bin/bash
 # file on disks with blocks of 4096 bytes: the disk has such blocks too, or with block:512 smaller ones; lengths that are no
 # multiple of that.
-# check: 6.12 7.3
+# check: 7.3
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 # shellcheck source=tests/selftests/file.sh

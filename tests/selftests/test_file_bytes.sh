@@ -2,7 +2,7 @@
 # file on ext4, xfs, btrfs and tmpfs, direct and buffered: I/O of four threads against a model; the file, read past the disk, holds
 # the same; what is discarded is free again; nothing keeps the file system mounted.
 # kernels: 6.1 6.12 7.3 uml-6.12
-# check: 6.12 7.3 uml-6.12
+# check: 7.3
 # timeout: 400
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"

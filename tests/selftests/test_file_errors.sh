@@ -1,7 +1,7 @@
 #!/bin/bash
 # file: what the file system, its disk, or who has the file does wrong: right status, nothing lost that was flushed, and when the
 # cause has gone the disk works again. Full disk, quota, read-only remount, I/O errors, a file that gets shorter or longer.
-# check: 6.12 7.3
+# check: 7.3
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 # shellcheck source=tests/selftests/file.sh

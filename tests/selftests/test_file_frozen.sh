@@ -2,6 +2,7 @@
 # file: writes to a frozen file system wait, and fail neither then nor later; reads go on; a noflush suspend gets them back, a
 # flush suspend can be given up; nothing is lost.
 # kernels: 6.1 6.12 7.3 uml-6.12
+# check: 6.12
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 # shellcheck source=tests/selftests/file.sh

@@ -1,6 +1,6 @@
 #!/bin/bash
 # file on FUSE, which leaves it to a server to write, and its direct writes end unsynced: FUA is a sync that has ended.
-# check: 6.12 7.3
+# check: 7.3
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 # shellcheck source=tests/selftests/file.sh

@@ -1,6 +1,6 @@
 #!/bin/bash
 # file: who else may have it: other disks, QEMU, cloud-hypervisor; what a reload hands over; no file on the disk itself.
-# check: 6.1 6.12
+# check: 6.1
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 # shellcheck source=tests/selftests/file.sh

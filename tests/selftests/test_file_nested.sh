@@ -1,7 +1,7 @@
 #!/bin/bash
 # file: file systems on files on file systems, four deep; striped over files, crypt over one, an overlay whose store is one; extents
 # that are not in memory.
-# check: 6.12 7.3
+# check: 7.3
 # timeout: 400
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"

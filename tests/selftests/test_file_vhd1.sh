@@ -1,7 +1,7 @@
 #!/bin/bash
 # vhd1: images of qemu-img and of OpenVMM open, on disks with blocks of 512 and 4096 bytes; the guest sees no footer; what it wrote
 # QEMU reads; other VHDs are refused by name.
-# check: 6.1 6.12
+# check: 6.1
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 # shellcheck source=tests/selftests/file.sh

@@ -1,6 +1,7 @@
 #!/bin/bash
 # A flush reaches each device once; a durable write (FUA) is durable where it was written.
 # timeout: 600
+# check: 6.12
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Lengths: what a node has, what is asked of it, and multiples of blocks and chunks.
-# check: 6.12 7.3
+# check: 7.3
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 

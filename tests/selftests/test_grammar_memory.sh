@@ -1,6 +1,6 @@
 #!/bin/bash
 # The heaviest lines: a table takes bounded memory, and gives it back.
-# check: 6.12 7.3
+# check: 7.3
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 # shellcheck source=tests/selftests/crypt.sh

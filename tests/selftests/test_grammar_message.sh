@@ -1,6 +1,6 @@
 #!/bin/bash
 # Messages find a node by its label, or by a type that only one node has; else they list the choices.
-# check: 6.1 6.12
+# check: 6.1
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 

@@ -1,6 +1,6 @@
 #!/bin/bash
 # A line that is wrong is refused, and the message names the node by its path, and the option.
-# check: 6.1 6.12
+# check: 6.1
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 

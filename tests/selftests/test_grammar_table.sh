@@ -1,6 +1,6 @@
 #!/bin/bash
 # TABLE is canonical: what it prints loads again and prints the same. Words may be escaped as dm does it.
-# check: 6.12 7.3
+# check: 7.3
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 

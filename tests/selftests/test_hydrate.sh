@@ -3,7 +3,7 @@
 # needed any more, and the store says so; before, nothing says so.
 # timeout: 600
 # kernels: 6.1 6.12 7.3 uml-6.12
-# check: 6.12 7.3 uml-6.12
+# check: 7.3
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 

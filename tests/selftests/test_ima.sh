@@ -1,5 +1,6 @@
 #!/bin/bash
 # IMA: a load measures the target's name, version and stack, long ones as a digest.
+# check: 6.12
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 

@@ -2,6 +2,7 @@
 # Inline encryption: a stack that only remaps can what its leaves can, as dm-linear and dm-stripe, and a bio's context reaches
 # them with the right number for each sector. A stack that does more than remap can nothing of it.
 # kernels: 7.3 uml-6.12
+# check: 7.3
 # timeout: 600
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"

@@ -1,5 +1,6 @@
 #!/bin/bash
 # Suspend, reload with another stack, and grow, in rounds under verified I/O of 4 threads: no wrong byte, no error, no hang.
+# check: 6.1
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 

@@ -1,6 +1,6 @@
 #!/bin/bash
 # A leaf that changed its size raises a dm event within some seconds, and the disk can then grow.
-# check: 6.12 7.3
+# check: 7.3
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 

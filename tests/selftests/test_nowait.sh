@@ -1,5 +1,6 @@
 #!/bin/bash
 # RWF_NOWAIT works on every stack and is mostly served at once; polled I/O ends; io_uring sees both.
+# check: 6.1 6.12
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 

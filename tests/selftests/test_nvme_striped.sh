@@ -1,6 +1,6 @@
 #!/bin/bash
 # striped, concat and single leaves over NVMe, with its discards, write zeroes, write cache and FUA, as dm-stripe and dm-linear.
-# check: 6.12 7.3
+# check: 7.3
 # vm: --nvme 32M,eui64=0x0011223344556677 --nvme 32M --nvme 32M,lbs=4096 --nvme 32M,lbs=4096
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"

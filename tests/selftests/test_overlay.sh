@@ -1,6 +1,6 @@
 #!/bin/bash
 # overlay: what was written, discarded and zeroed is seen, all else is the base's, and the base is never written.
-# check: 6.1 6.12
+# check: 6.1
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 

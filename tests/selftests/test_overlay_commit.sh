@@ -1,6 +1,6 @@
 #!/bin/bash
 # Commits of an overlay: flushes that come together share one, and one that takes long is in nobody's way who does not flush.
-# check: 6.12 7.3
+# check: 7.3
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 

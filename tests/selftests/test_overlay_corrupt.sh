@@ -2,7 +2,7 @@
 # overlay: each field of both superblocks and of a sector of presence is damaged in turn. What the disk then gives is right, or
 # nothing: a bad superblock is done without or refused, units of bad presence fail, and repair brings back what it may.
 # kernels: 6.1 6.12 7.3
-# check: 6.12 7.3
+# check: 7.3
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 

@@ -2,7 +2,7 @@
 # overlay and cache: their store or their base fails for a while, for writes, for flushes, for reads. Each failure is the error of who
 # asked; what was acknowledged is there when the store works again; nothing wrong is ever read.
 # kernels: 6.1 6.12 7.3 uml-6.12
-# check: 6.1 6.12
+# check: 6.1
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 

@@ -2,6 +2,7 @@
 # overlay: what it knows of its store goes under memory pressure and is read again; what is dirty is bounded; what lies behind the
 # end of a store is not looked for.
 # kernels: 6.1 6.12 7.3 uml-6.12
+# check: 7.3
 # timeout: 400
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"

@@ -4,7 +4,7 @@
 # its seed; `make soak` takes all of them.
 # VDISK_SHAPES: how many; VDISK_SHAPE: of those that have this word; VDISK_OPS: operations a round; VDISK_ROUNDS; VDISK_FUZZ_SEED
 # kernels: 6.1 6.12 7.3 uml-6.12
-# check: 6.12 7.3 uml-6.12
+# check: 7.3
 # timeout: 3600
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"

@@ -2,7 +2,7 @@
 # overlay: a store of 16 TiB in a sparse file on xfs is made live by as many reads as one of 1 GiB, and takes as little memory; and
 # first writes all over a disk do not take more than their share.
 # VDISK_SCATTER: how many of them
-# check: 6.1 6.12
+# check: 6.1
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 # shellcheck source=tests/selftests/file.sh

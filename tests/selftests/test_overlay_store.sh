@@ -2,7 +2,7 @@
 # overlay: what the store keeps. It is there again, in another table or after an end; a store that is not the right one, that is
 # damaged or that fails is said to be so, and nothing is lost that need not be.
 # kernels: 6.1 6.12 7.3 uml-6.12
-# check: 6.1 6.12 uml-6.12
+# check: 6.1
 # timeout: 400
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"

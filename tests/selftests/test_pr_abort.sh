@@ -1,6 +1,6 @@
 #!/bin/bash
 # preempt-and-abort: what the victim had on its way has ended when it returns, and an ordinary preempt does not wait.
-# check: 6.12 7.3
+# check: 7.3
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 

@@ -2,7 +2,7 @@
 # libiscsi's tests of persistent reservations, against LIO's iSCSI target, over two LUNs on two devices of one domain: LIO
 # passes the calls of all initiators of a LUN on to one device, so that each I_T nexus of the tests needs a LUN.
 # kernels: 6.12 7.3
-# check: 6.12 7.3
+# check: 7.3
 # timeout: 300
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"

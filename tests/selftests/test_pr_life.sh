@@ -1,6 +1,6 @@
 #!/bin/bash
 # The life of a pr: what loads and what does not, reload, suspend, messages, events, devices on top.
-# check: 6.1 6.12
+# check: 6.1
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 

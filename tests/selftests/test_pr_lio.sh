@@ -1,6 +1,7 @@
 #!/bin/bash
 # LIO passes reservations of SCSI on to pr: two LUNs on two devices of one domain, sg_persist, and what fence_scsi does.
 # kernels: 6.12 7.3
+# check: 7.3
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 

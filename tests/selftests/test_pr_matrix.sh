@@ -1,5 +1,6 @@
 #!/bin/bash
 # Who may do what under each type of reservation, before and after everything that ends or moves it.
+# check: 6.12
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 

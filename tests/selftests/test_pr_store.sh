@@ -1,6 +1,6 @@
 #!/bin/bash
 # What a store keeps: over removal, over a loss of power at every write, over errors; and which stores are refused.
-# check: 6.12 7.3
+# check: 7.3
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 

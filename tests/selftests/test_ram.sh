@@ -1,6 +1,6 @@
 #!/bin/bash
 # ram: sparse, discards free, bounded by max; named memory outlives tables, unnamed goes from table to table.
-# check: 6.1 6.12
+# check: 6.1
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 

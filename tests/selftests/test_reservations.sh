@@ -1,5 +1,6 @@
 #!/bin/bash
 # Reservations and other ioctls reach a device through a stack that is that device, and no other stack.
+# check: 7.3
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # vdisk create --create: the block size of a new store is the one that the kernel gives the disk.
 # kernels: 6.1 6.12 7.3
-# check: 6.12 7.3
+# check: 7.3
 # timeout: 120
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"

@@ -1,6 +1,6 @@
 #!/bin/bash
 # vdisk hydrate, detach-base and pr on a disk in use.
-# check: 6.12 7.3
+# check: 7.3
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 

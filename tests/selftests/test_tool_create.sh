@@ -2,7 +2,7 @@
 # vdisk create, remove, list, show, stat, grow, snapshot, length, check-line: right and wrong use, and that what fails leaves
 # nothing behind.
 # kernels: 6.1 6.12 7.3
-# check: 6.12 7.3
+# check: 7.3
 # timeout: 500
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"

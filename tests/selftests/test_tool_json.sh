@@ -1,6 +1,6 @@
 #!/bin/bash
 # vdisk --json: whatever comes of a command, one value, in UTF-8; and what is wrong is said in it.
-# check: 6.12 7.3
+# check: 7.3
 # timeout: 240
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"

@@ -1,7 +1,7 @@
 #!/bin/bash
 # vdisk by many at once: changes of a disk take turns, and a create that is stopped too late stays whole.
 # kernels: 6.1 6.12 7.3
-# check: 6.12 7.3
+# check: 7.3
 # timeout: 200
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
