@@ -79,5 +79,43 @@ for ((i = 0; i < rounds; i++)); do
 	umount "$mnt"
 	gone a
 done
+
+# A merge: wherever power is cut, the store has all over the base; or it says that it was merged, and the base has all.
+dd if=/dev/zero of="$log" bs=1M count=4 oflag=direct status=none
+dd if=/dev/urandom of="$store" bs=1M oflag=direct status=none
+mkstore format "$store" --len 8192 --force
+vd a 8192 "overlay ( block $store len:20480 ) ( block $store start:20480 )"
+verified 'merge: a disk' -n 300 -m 64 -r 0 -d 10 -z 10 --dump-model "$TMP/model" --discard-zeroes "$a"
+gone a
+dd if="$store" of="$replayed" bs=1M oflag=direct status=none
+dm s "0 32768 log-writes $store $log"
+vd a 8192 "overlay merge ( block /dev/mapper/${VD}s len:20480 ) ( block /dev/mapper/${VD}s start:20480 )"
+dmsetup message "${VD}a" 0 overlay merge start
+is_now() { [[ $(counter a overlay 1 merge) == "$1" ]]; }
+wait_for 100 is_now ready
+dmsetup message "${VD}a" 0 overlay merge finish
+dmsetup suspend "${VD}a"
+is_now 'done'
+ok $? 'merge: done'
+dmsetup message "${VD}s" 0 mark merged
+gone a s
+next=0 merged=0 unmerged=0
+while ((!merged)); do
+	last=$next
+	read -r next _ < <(logreplay "$log" "$replayed" "$last" "#$((last + 1 + RANDOM % 40))")
+	((next > last)) || break
+	dd if="$replayed" of="$cut" bs=1M oflag=direct status=none
+	blockdev --flushbufs "$cut"
+	if [[ $(vdisk check --json "$cut" | jq .merged) == true ]]; then
+		merged=$next
+		vd a 8192 "block $cut start:20480"
+	else
+		unmerged=$((unmerged + 1))
+		vd a 8192 "overlay ( block $cut len:20480 ) ( block $cut start:20480 )"
+	fi
+	verified "merge: entry $next: all is there" --check-file "$TMP/model" "$a"
+	gone a
+done
+ok $((!(merged > 3 && unmerged))) "merge: merged from entry $merged on"
 run_ok 'nothing holds the module' rmmod dm_vdisk
 done_testing

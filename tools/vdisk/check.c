@@ -225,6 +225,8 @@ static void say(const struct vdisk_args *args, const struct store *store, const 
 		json_object_object_add(object, "write_through", json_object_new_boolean(vdisk_store_is_through(store->sb)));
 		json_object_object_add(object, "dirty",
 				       json_object_new_boolean(le32_to_cpu(store->sb->flags) & VDISK_STORE_DIRTY));
+		json_object_object_add(object, "merged",
+				       json_object_new_boolean(le32_to_cpu(store->sb->flags) & VDISK_STORE_MERGED));
 		for (int i = 0; i < STORE_STATES; i++)
 			vdisk_json_number(units, store_state_name[i], report->units[i]);
 		json_object_object_add(object, "units", units);
@@ -243,6 +245,8 @@ static void say(const struct vdisk_args *args, const struct store *store, const 
 		printf("It is of a cache with write_through: the base has all that was written%s.\n",
 		       le32_to_cpu(store->sb->flags) & VDISK_STORE_DIRTY ?
 		       ". It was in use when its host went down, or is\nnow: the next disk that uses it drops what is in it" : "");
+	if (le32_to_cpu(store->sb->flags) & VDISK_STORE_MERGED)
+		printf("It was merged into its base, which is the disk now; it is not needed any more.\n");
 	if (!status)
 		printf("No errors were found.\n");
 	else if (status == VDISK_HARMLESS)

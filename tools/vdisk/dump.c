@@ -53,8 +53,8 @@ static __u64 number(const struct field *field, const __u8 *raw)
 
 static void flags_text(char *text, size_t size, __u32 flags)
 {
-	snprintf(text, size, "%#x%s%s", flags, flags & VDISK_STORE_DIRTY ? " dirty" : "",
-		 flags & VDISK_STORE_FULL ? " full" : "");
+	snprintf(text, size, "%#x%s%s%s", flags, flags & VDISK_STORE_DIRTY ? " dirty" : "",
+		 flags & VDISK_STORE_FULL ? " full" : "", flags & VDISK_STORE_MERGED ? " merged" : "");
 }
 
 static struct json_object *slot_json(const struct store *store, int slot)

@@ -127,11 +127,17 @@ bool stack_is_through(const struct vdisk_node *n)
 	return n->type == &vdisk_types[VDISK_TYPE_CACHE] && n->val[CACHE_THROUGH].set;
 }
 
+/* An overlay that may be merged? */
+static bool is_merged(const struct vdisk_node *n)
+{
+	return n->type == &vdisk_types[VDISK_TYPE_OVERLAY] && n->val[OVERLAY_MERGE].set;
+}
+
 /* vdisk_read_only() */
 static bool only_read(const struct vdisk_node *n)
 {
 	for (; n->parent; n = n->parent) {
-		if (n->index && n->parent->ops->reads_base && !stack_is_through(n->parent))
+		if (n->index && n->parent->ops->reads_base && !stack_is_through(n->parent) && !is_merged(n->parent))
 			return true;
 		if (!n->index && n->parent->ops == &vdisk_cache_ops)
 			return false;
@@ -239,28 +245,63 @@ static int crypt_check(struct vdisk_node *n)
 	return r;
 }
 
+/* vdisk_forgets() */
+static bool forgets(const struct vdisk_node *n)
+{
+	return n->ops == &vdisk_ram_ops || n->ops == &vdisk_zero_ops ||
+	       (n->ops == &vdisk_overlay_ops && n->val[OVERLAY_VOLATILE].set);
+}
+
+static bool is_below(const struct vdisk_node *n, const struct vdisk_node *top)
+{
+	while (n && n != top)
+		n = n->parent;
+	return n;
+}
+
+/* vdisk_merge_relies_on() */
+static bool relies_on(const struct vdisk_node *below, const struct vdisk_node *base)
+{
+	if (!is_below(below, base) || only_read(below))
+		return false;
+	for (const struct vdisk_node *n = below; n != base; n = n->parent)
+		if (!n->index && n->parent->ops == &vdisk_cache_ops)
+			return false;
+	return true;
+}
+
+/* vdisk_merge_check_use(), as far as words tell */
+static int merge_check(struct vdisk_node *n)
+{
+	const struct vdisk_stack *s = n->stack;
+
+	if (only_read(n))
+		return vdisk_node_fail(n, -EINVAL, "merge: as a base it is only read");
+	for (unsigned int i = 0; i < s->nr_nodes; i++) {
+		const struct vdisk_node *below = s->nodes[i];
+
+		if (!forgets(below) || !relies_on(below, n->children[1]))
+			continue;
+		return vdisk_node_fail(n, -EINVAL, "merge: %s in its base keeps nothing of what is written", below->type->name);
+	}
+	return 0;
+}
+
 static int overlay_check(struct vdisk_node *n)
 {
 	if (!n->val[OVERLAY_COPY].set && (n->val[OVERLAY_FILL].set || n->val[OVERLAY_AHEAD].set))
 		return vdisk_node_fail(n, -EINVAL, "%s: needs copy_on_read", n->val[OVERLAY_FILL].set ? "fill" : "read_ahead");
 	if (n->val[OVERLAY_COPY].set && only_read(n))
 		return vdisk_node_fail(n, -EINVAL, "copy_on_read: as a base it is only read; use a cache below it");
-	return 0;
+	return is_merged(n) ? merge_check(n) : 0;
 }
 
-/* vdisk_through_check_base(), as far as words tell */
+/* vdisk_overlay_check_base(), as far as words tell */
 static int cache_check(struct vdisk_node *n)
 {
 	if (stack_is_through(n) && n->children[1]->ops == &vdisk_zero_ops)
 		return vdisk_node_fail(n, -EINVAL, "write_through: a base that is zero keeps nothing of what is written");
 	return 0;
-}
-
-/* vdisk_pr_forgets() */
-static bool forgets(const struct vdisk_node *n)
-{
-	return n->ops == &vdisk_ram_ops || n->ops == &vdisk_zero_ops ||
-	       (n->ops == &vdisk_overlay_ops && n->val[OVERLAY_VOLATILE].set);
 }
 
 static int pr_check(struct vdisk_node *n)
@@ -834,6 +875,8 @@ static int give_node(struct vdisk_node *n)
 		if (stack_is_through(n) && natural < n->len)
 			return vdisk_node_fail(n, -EINVAL, "write_through: the base has %llu sectors, %llu are asked of it",
 					       natural, n->len);
+		if (is_merged(n) && natural < n->len)
+			return vdisk_node_fail(n, -EINVAL, "merge: the base has %llu sectors, the disk %llu", natural, n->len);
 		n->children[1]->len = min(n->len, natural);
 		n->children[0]->len = 0; /* its superblock says where the disk lies in it */
 		if (n->val[OVERLAY_VOLATILE].set)

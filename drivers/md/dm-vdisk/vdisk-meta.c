@@ -338,6 +338,24 @@ blk_status_t vdisk_meta_full(struct vdisk_meta *m, sector_t base_len)
 	return vdisk_meta_write_sb(m, &new);
 }
 
+/**
+ * vdisk_meta_merged - its base has all that the store has, or will not for long
+ * @m: the metadata
+ * @merged: it has, and that is durable: nobody is to open the store once more
+ *
+ * Context: Process context, may sleep; no commit is under way.
+ * Return: the status of the write.
+ */
+blk_status_t vdisk_meta_merged(struct vdisk_meta *m, bool merged)
+{
+	struct vdisk_store_sb new = *m->sb;
+
+	new.flags &= cpu_to_le32(~VDISK_STORE_MERGED);
+	if (merged)
+		new.flags |= cpu_to_le32(VDISK_STORE_MERGED);
+	return vdisk_meta_write_sb(m, &new);
+}
+
 static sector_t vdisk_meta_sector(const struct vdisk_meta *m,
 				  unsigned long index)
 {

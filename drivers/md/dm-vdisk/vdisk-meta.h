@@ -49,6 +49,7 @@ blk_status_t vdisk_meta_dirty(struct vdisk_meta *m, bool dirty);
 blk_status_t vdisk_meta_flush(struct vdisk_meta *m);
 blk_status_t vdisk_meta_flush_base(struct vdisk_meta *m);
 blk_status_t vdisk_meta_full(struct vdisk_meta *m, sector_t base_len);
+blk_status_t vdisk_meta_merged(struct vdisk_meta *m, bool merged);
 blk_status_t vdisk_meta_load(struct vdisk_meta *m, unsigned long index);
 blk_status_t vdisk_meta_commit(struct vdisk_meta *m);
 void vdisk_meta_punch(struct vdisk_meta *m, unsigned long index);

@@ -119,8 +119,16 @@ static u64 vdisk_overlay_units(const struct vdisk_overlay *o,
 	return ((end - 1) >> o->shift) + 1 - vdisk_overlay_unit(o, io);
 }
 
-/* Read the leaves of units; some may be damaged, or become so. */
-static blk_status_t vdisk_overlay_load(struct vdisk_overlay *o, u64 unit, u64 nr)
+/**
+ * vdisk_overlay_load - read the leaves of units
+ * @o: the node
+ * @unit: the first
+ * @nr: how many
+ *
+ * Context: Process context, may sleep: not on the stack's own workqueue.
+ * Return: BLK_STS_MEDIUM if one is damaged, or how the read failed.
+ */
+blk_status_t vdisk_overlay_load(struct vdisk_overlay *o, u64 unit, u64 nr)
 {
 	unsigned long index;
 
@@ -274,6 +282,7 @@ static bool vdisk_overlay_park(struct vdisk_overlay *o,
 
 static void vdisk_overlay_write_later(struct vdisk_io *io);
 static void vdisk_overlay_discard(struct vdisk_io *io);
+static void vdisk_overlay_discard_volatile(struct vdisk_io *io);
 
 static bool vdisk_overlay_is_full(const struct vdisk_overlay *o)
 {
@@ -308,14 +317,21 @@ static bool vdisk_overlay_throttle(struct vdisk_overlay *o,
 	return true;
 }
 
-/* What has waited looks again. */
-static void vdisk_overlay_retry(struct vdisk_overlay *o,
-				struct vdisk_overlay_io *st)
+/**
+ * vdisk_overlay_retry - what has waited looks again
+ * @o: the node
+ * @st: of a write or discard, which holds nothing and is in no list
+ *
+ * Context: Any context.
+ */
+void vdisk_overlay_retry(struct vdisk_overlay *o, struct vdisk_overlay_io *st)
 {
 	if (bio_op(st->io->bio) == REQ_OP_WRITE)
 		vdisk_defer(st->io, vdisk_overlay_write_later);
-	else
+	else if (o->meta || o->through)
 		vdisk_defer_to(st->io, o->wq, vdisk_overlay_discard);
+	else
+		vdisk_defer(st->io, vdisk_overlay_discard_volatile);
 }
 
 /*
@@ -370,6 +386,11 @@ static enum vdisk_map vdisk_overlay_write(struct vdisk_node *n,
 	if (READ_ONCE(o->layer->failed)) {
 		vdisk_end(io, n, BLK_STS_IOERR);
 		return VDISK_TAKEN;
+	}
+	if (o->merge) {
+		if (vdisk_merge_throttle(o->merge, st, io))
+			return VDISK_TAKEN;
+		st->iter = io->bio->bi_iter;
 	}
 	st->io = io;
 	st->unit = vdisk_overlay_unit(o, io);
@@ -541,8 +562,13 @@ static void vdisk_overlay_discard_volatile(struct vdisk_io *io)
 	bool held;
 	int r;
 
+	if (o->merge && vdisk_merge_throttle(o->merge, st, io))
+		return;
 	vdisk_overlay_list_punch(o, &st->punch, unit, nr);
 	r = vdisk_presence_zero(o->presence, unit, nr, GFP_NOIO, &held);
+	/* What is punched out of the store later is of no matter. */
+	if (o->merge)
+		vdisk_merge_changed(o->merge, unit << o->shift, nr << o->shift);
 	if (!r && o->punches && !held)
 		vdisk_overlay_punch(io);
 	else
@@ -627,9 +653,15 @@ static void vdisk_overlay_discard(struct vdisk_io *io)
 	if (!READ_ONCE(o->layer->failed)) {
 		if (vdisk_overlay_throttle(o, vdisk_state(n, io), io))
 			return;
+		if (o->merge &&
+		    vdisk_merge_throttle(o->merge, vdisk_state(n, io), io))
+			return;
 		status = vdisk_overlay_clear(o, vdisk_overlay_unit(o, io),
 					     vdisk_overlay_units(o, io));
 	}
+	if (o->merge)
+		vdisk_merge_changed(o->merge, io->bio->bi_iter.bi_sector,
+				    bio_sectors(io->bio));
 	vdisk_overlay_changed(o);
 	vdisk_end(io, n, status);
 }
@@ -1082,6 +1114,8 @@ void vdisk_overlay_abort(struct vdisk_node *n,
 
 	if (o->fills)
 		vdisk_fills_abort(o->fills, which, status);
+	if (o->merge)
+		vdisk_merge_abort(o->merge, which, status);
 }
 
 /**
@@ -1141,6 +1175,10 @@ enum vdisk_end vdisk_overlay_end(struct vdisk_node *n, struct vdisk_io *io,
 		if (o->meta)
 			vdisk_overlay_changed(o);
 	}
+	/* An error does not mean that nothing was written. */
+	if (o->merge && bio_op(io->bio) == REQ_OP_WRITE)
+		vdisk_merge_changed(o->merge, st->iter.bi_sector,
+				    st->iter.bi_size >> SECTOR_SHIFT);
 	if (!st->fua || *status)
 		return VDISK_UP;
 	vdisk_overlay_flush(o, st);

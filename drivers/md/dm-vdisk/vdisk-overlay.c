@@ -17,6 +17,8 @@
  * memory only, and what the store has is lost with it. In both cases it goes
  * from table to table of a mapped device, as long as the store is the same.
  *
+ * With merge the base of an overlay may be written, see vdisk-merge.c.
+ *
  * If a commit fails, nothing can be made durable: writes and flushes fail from
  * then on, reads do not. A resume tries again; nothing is lost until then.
  *
@@ -95,9 +97,9 @@ static void vdisk_hole_destroy(struct vdisk_node *hole)
 }
 
 /*
- * Overlays of live tables that keep presence on their stores. A store must not
- * be in two of them; it is known by its first leaf, for a copy of it has the
- * same uuid.
+ * Overlays and caches of live tables. One that keeps presence on its store must be
+ * alone with that; it is known by its first leaf, for a copy of it has the same
+ * uuid. And what one merges into must not be below another one.
  */
 static LIST_HEAD(vdisk_claims);
 static DEFINE_MUTEX(vdisk_claims_lock);	/* guards vdisk_claims */
@@ -143,6 +145,7 @@ static void vdisk_overlay_free(struct vdisk_overlay *o)
 		flush_workqueue(o->wq);
 	cancel_delayed_work_sync(&o->commit);
 	vdisk_hydrate_destroy(o->hydrate);
+	vdisk_merge_destroy(o->merge);
 	if (o->wq)
 		destroy_workqueue(o->wq);
 	if (o->fills)
@@ -168,26 +171,73 @@ static struct vdisk_object *vdisk_layer_get(struct vdisk_node *n)
 					vdisk_layer_init, vdisk_layer_free);
 }
 
-/* Not all that is read-only refuses to be opened for writing, or to be written. */
-static int vdisk_through_check_base(struct vdisk_node *n)
+/*
+ * Can the base be written, as an option wants it? Not all that is read-only
+ * refuses to be opened for writing, or to be written.
+ */
+static int vdisk_overlay_check_base(struct vdisk_node *n, const char *option)
 {
 	struct vdisk_stack *s = n->stack;
 	unsigned int i;
 
-	if (n->children[OVERLAY_BASE]->type == &vdisk_types[VDISK_TYPE_ZERO])
-		return vdisk_fail(n, -EINVAL,
-				  "write_through: a base that is zero keeps nothing of what is written");
 	for (i = 0; i < s->nr_nodes; i++) {
 		const struct vdisk_node *leaf = s->nodes[i];
 
 		if (leaf->bdev && vdisk_is_below(leaf, n->children[OVERLAY_BASE]) &&
 		    vdisk_is_written(leaf) && bdev_read_only(leaf->bdev))
 			return vdisk_fail(n, -EROFS,
-					  "write_through: the base is read-only: %u:%u",
+					  "%s: the base is read-only: %u:%u", option,
 					  MAJOR(leaf->bdev->bd_dev),
 					  MINOR(leaf->bdev->bd_dev));
 	}
 	return 0;
+}
+
+static int vdisk_through_check_use(struct vdisk_node *n)
+{
+	if (n->children[OVERLAY_BASE]->type == &vdisk_types[VDISK_TYPE_ZERO])
+		return vdisk_fail(n, -EINVAL,
+				  "write_through: a base that is zero keeps nothing of what is written");
+	return vdisk_overlay_check_base(n, "write_through");
+}
+
+/* What only a cache's store has, its base has as well. */
+static bool vdisk_merge_relies_on(const struct vdisk_node *below,
+				  const struct vdisk_node *base)
+{
+	const struct vdisk_node *n;
+
+	if (!vdisk_is_below(below, base) || vdisk_read_only(below))
+		return false;
+	for (n = below; n != base; n = n->parent)
+		if (vdisk_is_store(n))
+			return false;
+	return true;
+}
+
+/*
+ * The base is to keep what the store has. Nor could what is in memory be found
+ * again when the base is in the overlay's place, for it may go by its path.
+ */
+static int vdisk_merge_check_use(struct vdisk_node *n)
+{
+	struct vdisk_stack *s = n->stack;
+	unsigned int i;
+
+	if (vdisk_read_only(n))
+		return vdisk_fail(n, -EINVAL, "merge: as a base it is only read");
+	if (!vdisk_is_written(n))
+		return vdisk_fail(n, -EROFS, "merge: the device is read-only");
+	for (i = 0; i < s->nr_nodes; i++) {
+		const struct vdisk_node *below = s->nodes[i];
+
+		if (vdisk_forgets(below) &&
+		    vdisk_merge_relies_on(below, n->children[OVERLAY_BASE]))
+			return vdisk_fail(n, -EINVAL,
+					  "merge: %s in its base keeps nothing of what is written",
+					  below->type->name);
+	}
+	return vdisk_overlay_check_base(n, "merge");
 }
 
 /* Who may write to it? */
@@ -197,7 +247,7 @@ static int vdisk_overlay_check_use(struct vdisk_node *n)
 
 	if (n->ops == &vdisk_cache_ops) {
 		if (n->val[CACHE_THROUGH].set)
-			return vdisk_through_check_base(n);
+			return vdisk_through_check_use(n);
 		if ((dm_table_get_mode(table) & VDISK_OPEN_WRITE) &&
 		    !vdisk_read_only(n))
 			return vdisk_fail(n, -EROFS,
@@ -214,7 +264,7 @@ static int vdisk_overlay_check_use(struct vdisk_node *n)
 		return vdisk_fail(n, -EINVAL,
 				  "copy_on_read: as a base it is only read; use a cache below it");
 	}
-	return 0;
+	return n->val[OVERLAY_MERGE].set ? vdisk_merge_check_use(n) : 0;
 }
 
 static bool vdisk_overlay_make_fills(struct vdisk_overlay *o)
@@ -289,6 +339,11 @@ static int vdisk_overlay_ctr(struct vdisk_node *n)
 	if (o->cache && n->val[CACHE_THROUGH].set &&
 	    !vdisk_overlay_make_through(o))
 		goto no_memory;
+	if (!o->cache && n->val[OVERLAY_MERGE].set) {
+		o->merge = vdisk_merge_create(o);
+		if (!o->merge)
+			goto no_memory;
+	}
 	if (n->val[OVERLAY_VOLATILE].set)
 		return 0;
 	o->meta = vdisk_meta_create(n, o->presence, &o->layer->sb);
@@ -387,6 +442,8 @@ static int vdisk_overlay_check_claims(struct vdisk_node *n)
 	list_for_each_entry(other, &vdisk_claims, claim) {
 		const struct vdisk_node *its = vdisk_store_leaf(other);
 
+		if (!other->meta)
+			continue;
 		if (its->bdev == leaf->bdev && its->inode == leaf->inode &&
 		    its->start == leaf->start && its->object == leaf->object &&
 		    vdisk_overlay_is_rival(n->priv, other))
@@ -396,16 +453,82 @@ static int vdisk_overlay_check_claims(struct vdisk_node *n)
 	return 0;
 }
 
+/* Do two leaves lie on the same part of a device, or file? */
+static bool vdisk_leaves_overlap(const struct vdisk_node *a,
+				 const struct vdisk_node *b)
+{
+	sector_t a_start = a->start, b_start = b->start;
+
+	if (a->inode != b->inode || !a->bdev != !b->bdev || (!a->inode && !a->bdev))
+		return false;
+	if (a->bdev) {
+		if (a->bdev->bd_disk != b->bdev->bd_disk)
+			return false;
+		a_start += get_start_sect(a->bdev);
+		b_start += get_start_sect(b->bdev);
+	}
+	return a_start < b_start + b->len && b_start < a_start + a->len;
+}
+
+/* Would a merge of one write what another one has below its base? */
+static bool vdisk_overlay_writes_base(const struct vdisk_overlay *o,
+				      const struct vdisk_node *other)
+{
+	const struct vdisk_node *base = o->n->children[OVERLAY_BASE];
+	const struct vdisk_node *its = other->children[OVERLAY_BASE];
+	unsigned int i, k;
+
+	if (!o->merge)
+		return false;
+	for (i = 0; i < o->n->stack->nr_nodes; i++) {
+		const struct vdisk_node *leaf = o->n->stack->nodes[i];
+
+		if (!vdisk_is_below(leaf, base) || vdisk_read_only(leaf))
+			continue;
+		for (k = 0; k < other->stack->nr_nodes; k++)
+			if (vdisk_is_below(other->stack->nodes[k], its) &&
+			    vdisk_leaves_overlap(leaf, other->stack->nodes[k]))
+				return true;
+	}
+	return false;
+}
+
+/* A merge would change what others read. Layers of one stack have one base. */
+static int vdisk_overlay_check_bases(struct vdisk_node *n)
+{
+	struct vdisk_overlay *o = n->priv, *other;
+
+	lockdep_assert_held(&vdisk_claims_lock);
+	list_for_each_entry(other, &vdisk_claims, claim) {
+		const char *name = dm_table_device_name(other->n->stack->ti->table);
+
+		if (!vdisk_overlay_is_rival(o, other) ||
+		    vdisk_is_below(n, other->n->children[OVERLAY_BASE]) ||
+		    vdisk_is_below(other->n, n->children[OVERLAY_BASE]))
+			continue;
+		if (vdisk_overlay_writes_base(o, other->n))
+			return vdisk_fail(n, -EBUSY,
+					  "merge: the base is that of %s as well",
+					  name);
+		if (vdisk_overlay_writes_base(other, n))
+			return vdisk_fail(n, -EBUSY, "base: %s merges into it", name);
+	}
+	return 0;
+}
+
 static int vdisk_overlay_claim(struct vdisk_node *n)
 {
 	struct vdisk_overlay *o = n->priv;
-	int r;
+	int r = 0;
 
 	/* It still has it if another node refused the last resume. */
 	if (!list_empty(&o->claim))
 		return 0;
 	mutex_lock(&vdisk_claims_lock);
-	r = vdisk_overlay_check_claims(n);
+	if (o->meta)
+		r = vdisk_overlay_check_claims(n);
+	if (!r)
+		r = vdisk_overlay_check_bases(n);
 	if (!r)
 		list_add(&o->claim, &vdisk_claims);
 	mutex_unlock(&vdisk_claims_lock);
@@ -430,6 +553,12 @@ static int vdisk_overlay_give(struct vdisk_node *n)
 		return vdisk_fail(n, -EINVAL,
 				  "write_through: the base has %llu sectors, %llu are asked of it",
 				  base->ops->length(base), n->len);
+	if (o->merge && base->ops->length(base) < n->len)
+		return vdisk_fail(n, -EINVAL,
+				  "merge: the base has %llu sectors, the disk %llu",
+				  base->ops->length(base), n->len);
+	if (o->merge && vdisk_merge_give(o->merge))
+		return vdisk_fail(n, -ENOMEM, "out of memory");
 	if (n->lim.logical_block_size > VDISK_UNIT_MAX)
 		return vdisk_fail(n, -EINVAL,
 				  "blocks of %u bytes: at most %u", n->lim.logical_block_size,
@@ -508,6 +637,16 @@ static bool vdisk_overlay_detaches(const struct vdisk_overlay *o)
 	       o->n->children[OVERLAY_BASE]->ops == &vdisk_zero_ops;
 }
 
+/* Is it in the base of an overlay that may be merged? */
+static bool vdisk_overlay_is_merged_into(const struct vdisk_node *n)
+{
+	for (; n->parent; n = n->parent)
+		if (n->index == OVERLAY_BASE && n->parent->ops == &vdisk_overlay_ops &&
+		    n->parent->val[OVERLAY_MERGE].set)
+			return true;
+	return false;
+}
+
 /* Is it this disk's store, and of this base? */
 static int vdisk_overlay_check_store(struct vdisk_node *n)
 {
@@ -532,10 +671,18 @@ static int vdisk_overlay_check_store(struct vdisk_node *n)
 	if (le32_to_cpu(sb->flags) & ~vdisk_store_flags(sb))
 		return vdisk_fail(n, -EINVAL, "store: unknown flags %x",
 				  le32_to_cpu(sb->flags) & ~vdisk_store_flags(sb));
+	if ((le32_to_cpu(sb->flags) & VDISK_STORE_MERGED && !o->layer->merged) ||
+	    (o->layer->merged && vdisk_overlay_is_fixed(o)))
+		return vdisk_fail(n, -EBUSY,
+				  "store: was merged into its base, which is the disk now");
 	if (le32_to_cpu(sb->unit) != n->lim.logical_block_size)
 		return vdisk_fail(n, -EINVAL,
 				  "store: formatted for blocks of %u bytes, the disk has %u",
 				  le32_to_cpu(sb->unit), n->lim.logical_block_size);
+	if (le64_to_cpu(sb->len) < n->len && vdisk_overlay_is_merged_into(n))
+		return vdisk_fail(n, -EINVAL,
+				  "store: of a disk of %llu sectors, behind which the one above reads zeroes; merge it before it has %llu",
+				  le64_to_cpu(sb->len), n->len);
 	if (le64_to_cpu(sb->max_len) < n->len && !vdisk_overlay_is_fixed(o))
 		return vdisk_fail(n, -EINVAL,
 				  "store: formatted for at most %llu sectors, %llu are asked of it",
@@ -622,6 +769,19 @@ static bool vdisk_overlay_is_dirty(const struct vdisk_overlay *o)
 	return le32_to_cpu(o->layer->sb.flags) & VDISK_STORE_DIRTY;
 }
 
+/* It was merged, and the disk goes on to be in the store nevertheless. */
+static int vdisk_overlay_go_on(struct vdisk_overlay *o)
+{
+	int r = blk_status_to_errno(vdisk_meta_merged(o->meta, false));
+
+	if (r)
+		return vdisk_fail(o->n, r,
+				  "store: says that it was merged, which cannot be undone (%pe)",
+				  ERR_PTR(r));
+	o->layer->merged = false;
+	return 0;
+}
+
 /* What has to be written to the store before it is used. */
 static int vdisk_overlay_prepare(struct vdisk_overlay *o)
 {
@@ -635,6 +795,8 @@ static int vdisk_overlay_prepare(struct vdisk_overlay *o)
 		return r;
 	if (vdisk_overlay_detaches(o))
 		r = vdisk_meta_detach(o->meta);
+	if (!r && layer->merged)
+		r = vdisk_overlay_go_on(o);
 	if (!r && le64_to_cpu(layer->sb.len) < o->n->len)
 		r = vdisk_meta_grow(o->meta, o->n->len);
 	return r;
@@ -703,22 +865,21 @@ static int vdisk_overlay_open(struct vdisk_node *n)
 static int vdisk_overlay_preresume(struct vdisk_node *n)
 {
 	struct vdisk_overlay *o = n->priv;
-	int r = 0;
+	int r;
 
-	if (o->meta) {
-		mutex_lock(&n->stack->message_lock);
-		r = vdisk_overlay_claim(n);
-		if (!r)
-			r = vdisk_overlay_open(n);
-		if (r)
-			DMERR("%s: %s", dm_table_device_name(n->stack->ti->table),
-			      n->stack->error);
-		mutex_unlock(&n->stack->message_lock);
-		if (r) {
-			vdisk_overlay_unclaim(o);
-			return r;
-		}
-	} else {
+	mutex_lock(&n->stack->message_lock);
+	r = vdisk_overlay_claim(n);
+	if (!r && o->meta)
+		r = vdisk_overlay_open(n);
+	if (r)
+		DMERR("%s: %s", dm_table_device_name(n->stack->ti->table),
+		      n->stack->error);
+	mutex_unlock(&n->stack->message_lock);
+	if (r) {
+		vdisk_overlay_unclaim(o);
+		return r;
+	}
+	if (!o->meta) {
 		if (o->through && o->layer->failed)
 			vdisk_overlay_begin_anew(o);
 		WRITE_ONCE(o->layer->failed, false);
@@ -739,6 +900,8 @@ static void vdisk_overlay_presuspend(struct vdisk_node *n)
 	struct vdisk_overlay *o = n->priv;
 
 	WRITE_ONCE(o->stopping, true);
+	if (o->merge)
+		vdisk_merge_presuspend(o->merge);
 	if (!o->fills)
 		return;
 	vdisk_hydrate_stop(o->hydrate);
@@ -754,14 +917,16 @@ static void vdisk_overlay_postsuspend(struct vdisk_node *n)
 		vdisk_fills_drain(o->fills);
 		vdisk_hydrate_drain(o->hydrate);
 	}
-	if (!o->meta || list_empty(&o->claim))
+	if (list_empty(&o->claim))
 		return;
-	if (o->presence->nr_dirty ||
-	    (o->through && vdisk_through_is_open(o->through))) {
+	if (o->meta && (o->presence->nr_dirty ||
+			(o->through && vdisk_through_is_open(o->through)))) {
 		mod_delayed_work(o->wq, &o->commit, 0);
 		flush_delayed_work(&o->commit);
 	}
 	cancel_delayed_work_sync(&o->commit);
+	if (o->merge)
+		vdisk_merge_postsuspend(o->merge);
 	vdisk_overlay_unclaim(o);
 }
 
@@ -775,6 +940,10 @@ static void vdisk_overlay_resume(struct vdisk_node *n)
 			(o->through && vdisk_through_is_open(o->through)) ||
 			xa_marked(&o->presence->leaves, VDISK_LEAF_PUNCH)))
 		mod_delayed_work(o->wq, &o->commit, 0);
+	if (o->merge)
+		vdisk_merge_resume(o->merge);
+	else
+		o->layer->merging = false;
 	if (!o->fills)
 		return;
 	vdisk_fills_start(o->fills, o->data);
@@ -815,6 +984,8 @@ static void vdisk_overlay_status(struct vdisk_node *n, struct vdisk_out *out)
 		vdisk_emit(out, " through=%s epoch=%llu",
 			   vdisk_through_is_open(o->through) ? "dirty" : "clean",
 			   le64_to_cpu(o->layer->sb.epoch));
+	if (o->merge)
+		vdisk_merge_status(o->merge, out);
 	if (!o->fills)
 		return;
 	vdisk_fills_status(o->fills, out);
@@ -855,15 +1026,20 @@ static int vdisk_overlay_hydrate(struct vdisk_node *n, unsigned int argc,
 	return 0;
 }
 
-/* hydrate start ... | hydrate stop */
+/* hydrate start ... | hydrate stop | merge ... */
 static int vdisk_overlay_message(struct vdisk_node *n, unsigned int argc,
 				 char **argv, struct vdisk_out *out)
 {
 	struct vdisk_overlay *o = n->priv;
 
+	if (argc >= 2 && !strcmp(argv[0], "merge") && !o->cache)
+		return o->merge ? vdisk_merge_message(o->merge, argc - 1, argv + 1) :
+				  vdisk_fail(n, -EINVAL,
+					     "merge: needs the option merge");
 	if (argc < 2 || strcmp(argv[0], "hydrate"))
 		return vdisk_fail(n, -EINVAL,
-				  "understands: hydrate start [<sectors per second>] [idle|normal], hydrate stop");
+				  "understands: hydrate start|stop%s",
+				  o->cache ? "" : ", merge start|stop|finish");
 	if (!o->fills)
 		return vdisk_fail(n, -EINVAL, "hydrate: needs copy_on_read");
 	if (argc == 2 && !strcmp(argv[1], "stop")) {

@@ -10,6 +10,7 @@
 
 #include "vdisk.h"
 #include "vdisk-fill.h"
+#include "vdisk-merge.h"
 #include "vdisk-meta.h"
 #include "vdisk-presence.h"
 #include "vdisk-through.h"
@@ -26,6 +27,14 @@ enum vdisk_hydrate_state {
 	VDISK_HYDRATE_FAILED,
 };
 
+enum vdisk_merge_state {
+	VDISK_MERGE_OFF,
+	VDISK_MERGE_ON,
+	VDISK_MERGE_READY,	/* all was copied once; what changes is, too */
+	VDISK_MERGE_DONE,
+	VDISK_MERGE_FAILED,
+};
+
 /**
  * struct vdisk_layer - what goes from table to table
  * @presence: of the store
@@ -34,6 +43,9 @@ enum vdisk_hydrate_state {
  * @through: what it has is in the base as well; likewise
  * @known: @sb was read
  * @failed: a commit failed; of a cache: the store did
+ * @merged: the store may say that it was merged, but the disk goes on to be in it
+ * @merging: a merge is on, and goes on with the next table
+ * @merge_rate: of it
  * @hydrate: what became of the last message that asked for it
  * @rate: of the hydration
  * @urgent: the hydration, as other I/O is
@@ -46,6 +58,9 @@ struct vdisk_layer {
 	bool through;
 	bool known;
 	bool failed;
+	bool merged;
+	bool merging;
+	u64 merge_rate;
 	enum vdisk_hydrate_state hydrate;
 	u64 rate;
 	bool urgent;
@@ -61,6 +76,7 @@ struct vdisk_layer {
  * @through: of a cache with write_through; else NULL
  * @fills: of a cache, or with copy_on_read; else NULL
  * @hydrate: with @fills
+ * @merge: with the option merge; else NULL
  * @hole: a child that is not in the line and reads as zeroes
  * @missing: another one, for reads of a leaf that is not in memory
  * @kept: of a cache, another one: its store, for reads that know the way back
@@ -91,6 +107,7 @@ struct vdisk_overlay {
 	struct vdisk_through *through;
 	struct vdisk_fills *fills;
 	struct vdisk_hydrate *hydrate;
+	struct vdisk_merge *merge;
 	struct vdisk_node *hole;
 	struct vdisk_node *missing;
 	struct vdisk_node *kept;
@@ -118,7 +135,7 @@ struct vdisk_overlay {
  * @list: in one of the lists
  * @io: the io
  * @punch: volatile: of a discard
- * @iter: a cache's read: of its bio, on its way down
+ * @iter: a cache's read, or a write while it is merged: of its bio, on its way down
  * @flags: likewise
  * @status: a cache's read: why the store could not be read
  * @kept: a cache's read: it goes to the store
@@ -179,6 +196,8 @@ enum vdisk_end vdisk_cache_end(struct vdisk_node *n, struct vdisk_io *io,
 			       blk_status_t *status);
 void vdisk_overlay_abort(struct vdisk_node *n,
 			 bool (*which)(struct vdisk_io *io), blk_status_t status);
+blk_status_t vdisk_overlay_load(struct vdisk_overlay *o, u64 unit, u64 nr);
+void vdisk_overlay_retry(struct vdisk_overlay *o, struct vdisk_overlay_io *st);
 void vdisk_overlay_commit_work(struct work_struct *work);
 
 #endif /* VDISK_OVERLAY_H */

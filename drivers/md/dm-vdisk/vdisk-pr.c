@@ -991,13 +991,6 @@ static int vdisk_pr_message(struct vdisk_node *n, unsigned int argc,
 
 /* The node */
 
-/* What forgets is no store, and would not say so. */
-static bool vdisk_pr_forgets(const struct vdisk_node *n)
-{
-	return n->ops == &vdisk_ram_ops || n->ops == &vdisk_zero_ops ||
-	       (n->ops == &vdisk_overlay_ops && n->val[OVERLAY_VOLATILE].set);
-}
-
 static int vdisk_pr_check_store(struct vdisk_node *n)
 {
 	struct vdisk_stack *s = n->stack;
@@ -1006,7 +999,7 @@ static int vdisk_pr_check_store(struct vdisk_node *n)
 	for (i = 0; s->nodes[i] != n->children[1]; i++)
 		;
 	for (; i < s->nr_nodes; i++)
-		if (vdisk_pr_forgets(s->nodes[i]))
+		if (vdisk_forgets(s->nodes[i]))
 			return vdisk_fail(s->nodes[i], -EINVAL,
 					  "keeps nothing over a loss of power, so it is no store");
 	return 0;

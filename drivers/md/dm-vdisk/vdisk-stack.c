@@ -102,7 +102,8 @@ void vdisk_stack_limits(struct vdisk_stack *s)
 static bool vdisk_reads_base(const struct vdisk_node *n)
 {
 	return n->ops->reads_base &&
-	       !(n->ops == &vdisk_cache_ops && n->val[CACHE_THROUGH].set);
+	       !(n->ops == &vdisk_cache_ops && n->val[CACHE_THROUGH].set) &&
+	       !(n->ops == &vdisk_overlay_ops && n->val[OVERLAY_MERGE].set);
 }
 
 /**
@@ -170,6 +171,19 @@ void vdisk_emit_inode(struct vdisk_node *n, struct vdisk_out *out)
 		/* i_ino: unsigned long in 6.12, u64 in 7.3. */
 		vdisk_emit(out, " inode=%u:%llu:%u", n->inode->i_sb->s_dev,
 			   (u64)n->inode->i_ino, n->inode->i_generation);
+}
+
+/**
+ * vdisk_forgets - does a node not keep what is written over a loss of power?
+ * @n: the node
+ *
+ * Context: Any context.
+ * Return: true if so, and nothing would say so.
+ */
+bool vdisk_forgets(const struct vdisk_node *n)
+{
+	return n->ops == &vdisk_ram_ops || n->ops == &vdisk_zero_ops ||
+	       (n->ops == &vdisk_overlay_ops && n->val[OVERLAY_VOLATILE].set);
 }
 
 /**

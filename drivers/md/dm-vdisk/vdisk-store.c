@@ -187,7 +187,8 @@ bool vdisk_store_is_through(const struct vdisk_store_sb *sb)
  */
 __u32 vdisk_store_flags(const struct vdisk_store_sb *sb)
 {
-	return vdisk_store_is_through(sb) ? VDISK_STORE_DIRTY : VDISK_STORE_FULL;
+	return vdisk_store_is_through(sb) ? VDISK_STORE_DIRTY :
+					    VDISK_STORE_FULL | VDISK_STORE_MERGED;
 }
 
 /**

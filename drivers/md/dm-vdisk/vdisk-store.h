@@ -37,6 +37,7 @@
 /* vdisk_store_sb.flags */
 #define VDISK_STORE_DIRTY	1U	/* with VDISK_STORE_THROUGH: base and store may differ */
 #define VDISK_STORE_FULL	2U	/* without it: nothing of the base is absent */
+#define VDISK_STORE_MERGED	4U	/* likewise: the base has all that it has */
 
 struct vdisk_store_sb {
 	__u8 magic[8];

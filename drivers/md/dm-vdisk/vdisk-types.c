@@ -121,6 +121,8 @@ static const struct vdisk_arg overlay_args[] = {
 	OVERLAY_ARGS("what is written is lost with the disk"),
 	[OVERLAY_COPY] = { "copy_on_read", VDISK_FLAG,
 		.help = "keep in the store what is read from the base" },
+	[OVERLAY_MERGE] = { "merge", VDISK_FLAG,
+		.help = "the base may be written: by the message merge" },
 };
 
 static const struct vdisk_arg cache_args[] = {

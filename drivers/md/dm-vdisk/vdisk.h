@@ -117,7 +117,7 @@ struct vdisk_run {
  * @unbound: it needs @stack->unbound
  * @files: it needs @stack->files, and not @stack->wq
  * @longer: it may be given more than its natural length
- * @reads_base: its second child is only ever read, but for write_through
+ * @reads_base: its second child is only ever read, but for write_through and merge
  * @writes_store: its @store is written, also if the node is only read
  * @store: which child that is
  * @remaps: bios pass it without the node keeping anything of its own.
@@ -415,6 +415,7 @@ bool vdisk_is_store(const struct vdisk_node *n);
 bool vdisk_read_only(const struct vdisk_node *n);
 bool vdisk_is_written(const struct vdisk_node *n);
 void vdisk_emit_inode(struct vdisk_node *n, struct vdisk_out *out);
+bool vdisk_forgets(const struct vdisk_node *n);
 bool vdisk_is_below(const struct vdisk_node *n, const struct vdisk_node *top);
 void vdisk_stack_presuspend(struct vdisk_stack *s);
 void vdisk_stack_presuspend_undo(struct vdisk_stack *s);
