@@ -1,5 +1,5 @@
 #!/bin/bash
-# vdisk hydrate, detach-base and pr on a disk in use.
+# vdisk hydrate, detach-base, merge and pr on a disk in use.
 # check: 7.3
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
@@ -34,8 +34,9 @@ says 1 '*say start, stop or status' vdisk hydrate "$a" begin
 says 1 '*--rate*is no size*' vdisk hydrate "$a" start --rate x
 says 0 '* on, *' vdisk hydrate "$a" start --rate 8 --no-wait
 is "$(counter a cache 1 priority)" idle 'behind all other'
-says 0 '* on, *' vdisk hydrate "$a" start --rate 8 --no-wait --urgent
-is "$(counter a cache 1 priority)" normal '--urgent'
+says 0 '* on, *' vdisk hydrate "$a" start --rate 8 --no-wait --priority normal
+is "$(counter a cache 1 priority)" normal '--priority'
+says 1 '*--priority*say idle or normal' vdisk hydrate "$a" start --priority high
 says 0 '* off, *' vdisk hydrate "$a" stop
 is "$(vdisk hydrate --json "$a" start --rate 1 --no-wait | jq -r '"\(.node) \(.state) \(.of)"')" 'cache on 8192' 'hydrate --json'
 # Ctrl-C ends only the waiting.
@@ -92,6 +93,47 @@ vdisk create "$a" file grows >/dev/null
 says 0 "$a: 4096 sectors (2 MiB)" vdisk grow "$a" 2M
 vdisk remove "$a"
 unset VDISKTAB
+
+# vdisk merge: a snapshot goes back into what it is of
+truncate -s 24M image
+says 0 '*' vdisk create "$a" file image
+put "/dev/mapper/$a" b 1048576
+says 0 '*' vdisk snapshot "$a" delta
+put "/dev/mapper/$a" n 1048576 seek=2
+says 1 '*no overlay that is merged, so there is nothing to merge' vdisk merge "$a" status
+says 1 '*say start, stop or status' vdisk merge "$a" begin
+says 1 '*--rate*is no size*' vdisk merge "$a" --rate x
+says 1 '*no such overlay: other*' vdisk merge "$a" --node other
+says 0 '*snapshot1: on, *' vdisk merge "$a" --rate 64K --no-wait
+is "$(vdisk merge --json "$a" status | jq -r '"\(.node) \(.state) \(.of)"')" 'snapshot1 on 49152' 'merge --json'
+vdisk merge "$a" --rate 64K >said 2>&1 &
+merge=$!
+sleep 1
+kill -INT $merge
+wait $merge
+is $? 0 'start, and Ctrl-C'
+grep -q 'it goes on; vdisk merge' said
+ok $? 'it goes on'
+says 0 '*snapshot1: off, *' vdisk merge "$a" stop
+is "$(dmsetup table "$a" | grep -c ' merge ')" 0 'stop: the base is only read again'
+exec 9<"/dev/mapper/$a"
+export VDISKTAB=$mnt/tab
+echo "$a - overlay label:snapshot1 ( file $mnt/delta ) ( file $mnt/image )" >tab
+says 0 "*tab:1 still has the disk as it was*Put there:"$'\n'"$a - file $mnt/image"$'\n'"$a: is its base now*" vdisk merge "$a"
+exec 9<&-
+unset VDISKTAB
+is "$(dmsetup table "$a" | cut -d ' ' -f 4-)" "file $mnt/image" 'the base is the disk'
+sync image
+is "$(letter image 0)$(letter image 2048)$(letter image 4096)" b.n 'and has all'
+vdisk remove "$a"
+says 1 '*was merged into its base*' vdisk create "$a" 'overlay ( file delta ) ( file image )'
+is "$(vdisk check --json delta | jq .merged)" true 'check --json'
+# Somebody else reads the base
+says 0 '*' vdisk create "$a" --create 'overlay ( file delta2 ) ( file image )'
+says 0 '*' vdisk create "$b" --create 'overlay ( file delta3 ) ( file image )'
+says 1 '*in use by another disk or program*' vdisk merge "$a"
+is "$(dmsetup table "$a" | grep -c ' merge ')$(dmsetup info -c --noheadings -o suspended "$a")" 0Active 'the disk is as it was'
+vdisk remove "$a" "$b"
 
 # Reservations, two nexuses
 says 0 '*' vdisk create "$a" "pr domain:d$$ nexus:a ( file copy.img shared )"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * vdisk grow, snapshot, hydrate, detach-base, pr, key: what changes a disk that
+ * vdisk grow, snapshot, hydrate, detach-base, merge, pr, key: what changes a disk that
  * is in use.
  */
 #define _GNU_SOURCE
@@ -83,38 +83,64 @@ static void find_words(const struct words *words, int node, unsigned int *begin,
 	*end = i;
 }
 
-static char *new_line(const struct words *old, unsigned int begin, unsigned int end, const char *const *before, bool keep,
-		      const char *behind, enum words_of of)
-{
-	struct words words = {};
-	char *line;
-
-	for (unsigned int i = 0; i < begin; i++)
-		words_add(&words, old->word[i]);
-	for (; *before; before++)
-		words_add(&words, *before);
-	for (unsigned int i = begin; keep && i < end; i++)
-		words_add(&words, old->word[i]);
-	if (behind)
-		words_add(&words, behind);
-	for (unsigned int i = end; i < old->nr; i++)
-		words_add(&words, old->word[i]);
-	line = words_join(&words, of);
-	words_free(&words);
-	return line;
-}
-
-static const char *const no_words[] = { NULL };
-
 /* What changes a disk, as its line in vdisktab has to change. */
 struct change {
 	int node;			/* whose words are replaced, or stay between those of before and behind */
 	const char *const *before;
 	bool keep;
+	const char *option;		/* with keep: one more, or */
+	bool without;			/* one less */
+	int instead;			/* if not 0: a node below, whose words take its place */
 	const char *behind;
 	__u64 len;			/* sectors, if it is another one; else 0 */
 	bool natural;			/* that is what the stack has, if no len= says another one */
 };
+
+static const char *const no_words[] = { NULL };
+
+static void add_words(struct words *words, const struct words *old, unsigned int begin, unsigned int end)
+{
+	for (unsigned int i = begin; i < end; i++)
+		words_add(words, old->word[i]);
+}
+
+/* A node's own words, with the option or without it: options come before children. */
+static unsigned int change_option(struct words *words, const struct words *old, unsigned int begin, unsigned int end,
+				  const struct change *change)
+{
+	for (; begin < end && strcmp(old->word[begin], "("); begin++)
+		if (strcmp(old->word[begin], change->option))
+			words_add(words, old->word[begin]);
+	if (!change->without)
+		words_add(words, change->option);
+	return begin;
+}
+
+static char *new_line(const struct words *old, const struct change *change, enum words_of of)
+{
+	unsigned int begin, end, from, to;
+	struct words words = {};
+	char *line;
+
+	find_words(old, change->node, &begin, &end);
+	add_words(&words, old, 0, begin);
+	for (const char *const *word = change->before; *word; word++)
+		words_add(&words, *word);
+	if (change->option)
+		begin = change_option(&words, old, begin, end, change);
+	if (change->keep)
+		add_words(&words, old, begin, end);
+	if (change->instead) {
+		find_words(old, change->instead, &from, &to);
+		add_words(&words, old, from, to);
+	}
+	if (change->behind)
+		words_add(&words, change->behind);
+	add_words(&words, old, end, old->nr);
+	line = words_join(&words, of);
+	words_free(&words);
+	return line;
+}
 
 static void ignore(void *arg, unsigned int line, const char *text) { (void)arg, (void)line, (void)text; }
 
@@ -136,7 +162,6 @@ static char *new_tab_line(const struct tab_disk *disk, const struct live *live, 
 	struct words words = {}, parsed = {};
 	char *stack, *line = NULL, *options = strdup(disk->options), *option, *rest = options, *kept;
 	struct vdisk_stack *s = calloc(1, sizeof(*s));
-	unsigned int begin, end;
 
 	kept = calloc(1, strlen(disk->options) + 32);
 	if (!options || !s || !kept)
@@ -154,8 +179,7 @@ static char *new_tab_line(const struct tab_disk *disk, const struct live *live, 
 					strcat(strcat(kept, *kept ? "," : ""), option);
 			if (change->len)
 				sprintf(kept + strlen(kept), "%slen=%llu", *kept ? "," : "", change->len);
-			find_words(&words, change->node, &begin, &end);
-			stack = new_line(&words, begin, end, change->before, change->keep, change->behind, TYPED);
+			stack = new_line(&words, change, TYPED);
 			if (asprintf(&line, "%s %s %s", disk->name, *kept ? kept : "-", stack) < 0)
 				abort();
 			free(stack);
@@ -374,7 +398,6 @@ static int snapshot(const struct vdisk_args *args)
 	struct words store = {};
 	char *line = NULL;
 	struct live live;
-	unsigned int begin, end;
 	bool made = false;
 	int status;
 	const char *before[] = { "overlay", label, "(", "file", NULL, ")", "(", NULL };
@@ -393,8 +416,7 @@ static int snapshot(const struct vdisk_args *args)
 		new_label(live.stack, label, sizeof(label));
 		/* Reservations stay on top. */
 		change.node = live.stack->nodes[0]->type == &vdisk_types[VDISK_TYPE_PR];
-		find_words(&live.words, change.node, &begin, &end);
-		line = new_line(&live.words, begin, end, before, true, ")", TABLE);
+		line = new_line(&live.words, &change, TABLE);
 		/* What is below has no length of its own that stays: it grows with the disk. */
 		status = store_make(store.word[1], live.disk.sectors, disk_block(&live.disk), 0, NULL, false);
 		made = !status;
@@ -433,27 +455,40 @@ const struct vdisk_command vdisk_snapshot = {
 	.run = snapshot,
 };
 
-/* The node that can be hydrated, or the one of --node; -1 after saying that there is none. */
-static int find_hydrated(const struct vdisk_args *args, const struct seen_disk *s)
+/* hydrate, merge: what takes long, and goes on without us */
+
+/* How far it is */
+struct course {
+	const char *key;	/* of its state, among a node's counters: hydrate, merge */
+	char state[32];
+	char target[VDISK_NAME_MAX + 1];	/* of messages */
+	__u64 done, all;	/* sectors of the base */
+	int node;
+};
+
+/* The node that does it, or the one of --node; -1 after saying that there is none. */
+static int find_node(const struct vdisk_args *args, const struct seen_disk *s, const char *key)
 {
+	bool merge = !strcmp(key, "merge");
 	const char *node = vdisk_option(args, "node");
 	int found = -1;
 
 	for (int i = 0; i < s->nr; i++) {
 		const struct seen *n = &s->node[i];
 
-		if (!seen_counter(n, "hydrate") || (node && strcmp(node, n->label ?: "") && strcmp(node, n->type)))
+		if (!seen_counter(n, key) || (node && strcmp(node, n->label ?: "") && strcmp(node, n->type)))
 			continue;
 		if (found >= 0) {
-			vdisk_fail("%s: has several nodes that keep what they read; say which: --node LABEL (vdisk show %s has them)",
-				   args->word[0], args->word[0]);
+			vdisk_fail("%s: has several nodes that %s; say which: --node LABEL (vdisk show %s has them)",
+				   args->word[0], merge ? "may be merged" : "keep what they read", args->word[0]);
 			return -1;
 		}
 		found = i;
 	}
 	if (found < 0)
-		vdisk_fail("%s: has no %s%s, so there is nothing to hydrate", args->word[0],
-			   node ? "such node that keeps what it reads: " : "cache, and no overlay with copy_on_read", node ?: "");
+		vdisk_fail("%s: has no %s%s, so there is nothing to %s", args->word[0],
+			   node ? merge ? "such node that is merged: " : "such node that keeps what it reads: " :
+			   merge ? "overlay that is merged" : "cache, and no overlay with copy_on_read", node ?: "", key);
 	return found;
 }
 
@@ -462,17 +497,10 @@ static void nap(void)
 	nanosleep(&(struct timespec){ 0, 500000000 }, NULL);
 }
 
-struct hydration {
-	char state[32];
-	char target[VDISK_NAME_MAX + 1];	/* of messages */
-	__u64 done, all;	/* sectors of the base */
-	int node;
-};
-
-static int get_hydration(const struct vdisk_args *args, struct hydration *h)
+static int get_course(const struct vdisk_args *args, struct course *c)
 {
 	struct seen_disk *s = calloc(1, sizeof(*s));
-	const struct seen *base;
+	const struct seen *node, *base;
 	struct disk disk;
 	int status;
 
@@ -480,15 +508,19 @@ static int get_hydration(const struct vdisk_args *args, struct hydration *h)
 		abort();
 	status = seen_get(s, &disk, args->word[0]);
 	if (!status) {
-		h->node = find_hydrated(args, s);
-		status = h->node < 0 ? VDISK_FAILED : VDISK_OK;
+		c->node = find_node(args, s, c->key);
+		status = c->node < 0 ? VDISK_FAILED : VDISK_OK;
 	}
 	if (!status) {
-		base = seen_child(s, h->node, 1);
-		snprintf(h->state, sizeof(h->state), "%s", seen_counter(&s->node[h->node], "hydrate"));
-		snprintf(h->target, sizeof(h->target), "%s", s->node[h->node].label ?: s->node[h->node].type);
-		h->all = base ? seen_count(base, "len") : 0;
-		h->done = !strcmp(h->state, "done") ? h->all : seen_count(&s->node[h->node], "hydrated");
+		node = &s->node[c->node];
+		base = seen_child(s, c->node, 1);
+		snprintf(c->state, sizeof(c->state), "%s", seen_counter(node, c->key));
+		snprintf(c->target, sizeof(c->target), "%s", node->label ?: node->type);
+		c->all = base ? seen_count(base, "len") : 0;
+		if (!strcmp(c->key, "merge"))
+			c->done = c->all - min(c->all, seen_count(node, "unmerged"));
+		else
+			c->done = !strcmp(c->state, "done") ? c->all : seen_count(node, "hydrated");
 	}
 	disk_put(&disk);
 	words_free(&s->words);
@@ -496,27 +528,28 @@ static int get_hydration(const struct vdisk_args *args, struct hydration *h)
 	return status;
 }
 
-static int say_hydration(const struct vdisk_args *args, const struct hydration *h)
+static int say_course(const struct vdisk_args *args, const struct course *c)
 {
 	struct json_object *object;
 	char text[2][VDISK_BYTES_TEXT];
-	bool failed = !strcmp(h->state, "failed");
+	bool merge = !strcmp(c->key, "merge");
 
 	if (args->json) {
 		object = json_object_new_object();
 		json_object_object_add(object, "name", vdisk_json(args->word[0]));
-		json_object_object_add(object, "node", vdisk_json(h->target));
-		json_object_object_add(object, "state", vdisk_json(h->state));
-		vdisk_json_number(object, "hydrated", h->done);
-		vdisk_json_number(object, "of", h->all);
+		json_object_object_add(object, "node", vdisk_json(c->target));
+		json_object_object_add(object, "state", vdisk_json(c->state));
+		vdisk_json_number(object, merge ? "merged" : "hydrated", c->done);
+		vdisk_json_number(object, "of", c->all);
 		vdisk_json_print(object);
 	} else {
-		printf("%s: %s: %s, %s of %s\n", args->word[0], h->target, h->state, vdisk_bytes(text[0], h->done * 512),
-		       vdisk_bytes(text[1], h->all * 512));
+		printf("%s: %s: %s, %s of %s\n", args->word[0], c->target, c->state, vdisk_bytes(text[0], c->done * 512),
+		       vdisk_bytes(text[1], c->all * 512));
 	}
-	if (!failed)
+	if (strcmp(c->state, "failed"))
 		return VDISK_OK;
-	vdisk_fail("%s: something of the base cannot be read, or not be kept; the kernel's log (dmesg) says what", args->word[0]);
+	vdisk_fail(merge ? "%s: something of the store cannot be read, or the base not be written; the disk is as it was, and the kernel's log (dmesg) says what" :
+			   "%s: something of the base cannot be read, or not be kept; the kernel's log (dmesg) says what", args->word[0]);
 	return VDISK_DAMAGE;
 }
 
@@ -537,7 +570,7 @@ static double seconds(void)
 }
 
 /* Until it has ended; Ctrl-C ends only the looking on. */
-static int follow(const struct vdisk_args *args, struct hydration *h)
+static int follow(const struct vdisk_args *args, struct course *c)
 {
 	struct sample last[SAMPLES];
 	unsigned int nr = 0;
@@ -545,32 +578,32 @@ static int follow(const struct vdisk_args *args, struct hydration *h)
 	bool shown = false, tty = isatty(STDERR_FILENO);
 	int status = VDISK_OK;
 
-	while (!status && !strcmp(h->state, "on") && !vdisk_stopped) {
+	while (!status && !strcmp(c->state, "on") && !vdisk_stopped) {
 		const struct sample *oldest;
 		double rate, now = seconds();
 
-		last[nr++ % SAMPLES] = (struct sample){ now, h->done };
+		last[nr++ % SAMPLES] = (struct sample){ now, c->done };
 		nap();
-		status = get_hydration(args, h);
+		status = get_course(args, c);
 		oldest = &last[nr < SAMPLES ? 0 : nr % SAMPLES];
-		rate = h->done > oldest->done ? (h->done - oldest->done) / (seconds() - oldest->at) : 0;
-		if (!tty || !rate || !h->all)
+		rate = c->done > oldest->done ? (c->done - oldest->done) / (seconds() - oldest->at) : 0;
+		if (!tty || !rate || !c->all)
 			continue;
-		fprintf(stderr, "\rhydrating: %3.0f %%, %s/s, %.0f s left \033[K", 100.0 * h->done / h->all,
-			vdisk_bytes(text, rate * 512), (h->all - h->done) / rate);
+		fprintf(stderr, "\r%s: %3.0f %%, %s/s, %.0f s left \033[K", c->key, 100.0 * c->done / c->all,
+			vdisk_bytes(text, rate * 512), (c->all - c->done) / rate);
 		shown = true;
 	}
 	if (shown)
 		fputs("\r\033[K", stderr);
-	if (!status && vdisk_stopped && !strcmp(h->state, "on"))
-		fprintf(stderr, "vdisk: it goes on; vdisk hydrate %s status tells how far it is, stop stops it\n", args->word[0]);
+	if (!status && vdisk_stopped && !strcmp(c->state, "on"))
+		fprintf(stderr, "vdisk: it goes on; vdisk %s %s status tells how far it is, stop stops it\n", c->key, args->word[0]);
 	return status;
 }
 
 static int hydrate(const struct vdisk_args *args)
 {
-	const char *name = args->word[0], *verb = args->word[1], *rate = vdisk_option(args, "rate");
-	struct hydration h = {};
+	const char *name = args->word[0], *verb = args->word[1], *rate = vdisk_option(args, "rate"), *priority = vdisk_option(args, "priority");
+	struct course c = { .key = "hydrate" };
 	char text[192], limit[32] = "";
 	__u64 sectors = 0;
 	int status;
@@ -580,21 +613,23 @@ static int hydrate(const struct vdisk_args *args)
 		return vdisk_fail("hydrate: '%s': say start, stop or status", verb);
 	if (rate && (!vdisk_parse_size(rate, &sectors) || !sectors))
 		return vdisk_fail("--rate: '%s' is no size: say what a second may take, like 32M", rate);
-	status = get_hydration(args, &h);
+	if (priority && strcmp(priority, "idle") && strcmp(priority, "normal"))
+		return vdisk_fail("--priority: '%s': say idle or normal", priority);
+	status = get_course(args, &c);
 	if (!status && !strcmp(verb, "start")) {
 		vdisk_catch();
 		if (rate)
 			snprintf(limit, sizeof(limit), " %llu", sectors);
-		snprintf(text, sizeof(text), "%s hydrate start%s%s", h.target, limit,
-			 vdisk_option(args, "urgent") ? " normal" : "");
-		status = disk_message(name, text, NULL) ?: get_hydration(args, &h);
+		snprintf(text, sizeof(text), "%s hydrate start%s%s%s", c.target, limit,
+			 priority ? " " : "", priority ?: "");
+		status = disk_message(name, text, NULL) ?: get_course(args, &c);
 		if (!status && !vdisk_option(args, "no-wait"))
-			status = follow(args, &h);
+			status = follow(args, &c);
 	} else if (!status && !strcmp(verb, "stop")) {
-		snprintf(text, sizeof(text), "%s hydrate stop", h.target);
-		status = disk_message(name, text, NULL) ?: get_hydration(args, &h);
+		snprintf(text, sizeof(text), "%s hydrate stop", c.target);
+		status = disk_message(name, text, NULL) ?: get_course(args, &c);
 	}
-	return status ?: say_hydration(args, &h);
+	return status ?: say_course(args, &c);
 }
 
 const struct vdisk_command vdisk_hydrate = {
@@ -613,7 +648,7 @@ const struct vdisk_command vdisk_hydrate = {
 	.max = 2,
 	.options = (const struct vdisk_option[]){
 		{ "rate", "SIZE", "read no more in a second" },
-		{ "urgent", NULL, "start: as urgently as the guest's own I/O, not behind it" },
+		{ "priority", "idle|normal", "start: behind the guest's own I/O, or like it (default idle)" },
 		{ "no-wait", NULL, "start: do not wait for the end" },
 		{ "node", "LABEL", "which node, if there are several" },
 		{}
@@ -634,33 +669,37 @@ static int check_above(const char *name, const struct vdisk_node *n)
 	return VDISK_OK;
 }
 
+static int base_of(const struct vdisk_stack *s, int node)
+{
+	int base = node + 1;
+
+	while (s->nodes[base] != s->nodes[node]->children[1])
+		base++;
+	return base;
+}
+
 static int detach_base(const struct vdisk_args *args)
 {
 	static const char *const zero[] = { "zero", NULL };
 	const char *name = args->word[0];
-	struct hydration h = {};
-	unsigned int begin, end;
+	struct course c = { .key = "hydrate" };
 	struct live live;
 	char *line;
 	int status;
 
-	status = live_get(&live, name, false) ?: get_hydration(args, &h);
-	if (!status && live.stack->nodes[h.node]->children[1]->type == &vdisk_types[VDISK_TYPE_ZERO])
+	status = live_get(&live, name, false) ?: get_course(args, &c);
+	if (!status && live.stack->nodes[c.node]->children[1]->type == &vdisk_types[VDISK_TYPE_ZERO])
 		status = vdisk_fail("%s: the base is detached already", name);
-	if (!status && strcmp(h.state, "done"))
+	if (!status && strcmp(c.state, "done"))
 		status = vdisk_fail("%s: the base is still needed (hydration: %s, %llu of %llu sectors); vdisk hydrate %s start",
-				    name, h.state, h.done, h.all, name);
-	status = status ?: check_above(name, live.stack->nodes[h.node]);
+				    name, c.state, c.done, c.all, name);
+	status = status ?: check_above(name, live.stack->nodes[c.node]);
 	if (!status) {
 		struct change change = { .before = zero };
-		int base = h.node + 1;
 
-		while (live.stack->nodes[base] != live.stack->nodes[h.node]->children[1])
-			base++;
-		find_words(&live.words, base, &begin, &end);
-		line = new_line(&live.words, begin, end, zero, false, NULL, TABLE);
+		change.node = base_of(live.stack, c.node);
+		line = new_line(&live.words, &change, TABLE);
 		status = disk_replace(name, &live.disk, live.disk.sectors, line);
-		change.node = base;
 		if (!status) {
 			struct json_object *object = json_about(name);
 
@@ -693,6 +732,243 @@ const struct vdisk_command vdisk_detach_base = {
 		{}
 	},
 	.run = detach_base,
+};
+
+/* merge */
+
+/* The overlay that is not below another one, or the one of --node; -1 after saying that there is none. */
+static int find_overlay(const struct vdisk_args *args, const struct vdisk_stack *s)
+{
+	const char *node = vdisk_option(args, "node");
+	int found = -1;
+
+	for (unsigned int i = 0; i < s->nr_nodes; i++) {
+		const struct vdisk_node *n = s->nodes[i], *up = n;
+
+		if (n->type != &vdisk_types[VDISK_TYPE_OVERLAY] ||
+		    (node && strcmp(node, n->label ?: "") && strcmp(node, n->type->name)))
+			continue;
+		while (up->parent && !(up->index && up->parent->ops->reads_base && !stack_is_through(up->parent)))
+			up = up->parent;
+		if (up->parent)
+			continue;
+		if (found >= 0) {
+			vdisk_fail("%s: has several overlays; say which: --node LABEL (vdisk show %s has them)",
+				   args->word[0], args->word[0]);
+			return -1;
+		}
+		found = i;
+	}
+	if (found < 0)
+		vdisk_fail("%s: has no %s%s that is written to, so there is nothing to merge", args->word[0],
+			   node ? "such overlay: " : "overlay", node ?: "");
+	return found;
+}
+
+/* Messages name a node by its label, or by a type that no other has. */
+static int check_target(const struct vdisk_args *args, const struct vdisk_stack *s, int node)
+{
+	unsigned int nr = 0;
+
+	for (unsigned int i = 0; i < s->nr_nodes; i++)
+		nr += s->nodes[i]->type == s->nodes[node]->type;
+	if (nr == 1 || s->nodes[node]->label)
+		return VDISK_OK;
+	return vdisk_fail("%s: has several overlays, and this one has no label, so the kernel cannot be told about it; make the disk with label: on it",
+			  args->word[0]);
+}
+
+/* The table with or without the option: the base is one to be written only while it has to be. */
+static int merge_option(const struct vdisk_args *args, bool without)
+{
+	struct change change = { .before = no_words, .keep = true, .option = "merge", .without = without };
+	struct live live;
+	int status = live_get(&live, args->word[0], false);
+	char *line;
+
+	if (!status) {
+		change.node = find_overlay(args, live.stack);
+		status = change.node < 0 ? VDISK_FAILED : check_target(args, live.stack, change.node);
+	}
+	if (!status && live.stack->nodes[change.node]->val[OVERLAY_MERGE].set == without) {
+		line = new_line(&live.words, &change, TABLE);
+		status = disk_replace(args->word[0], &live.disk, live.disk.sectors, line);
+		free(line);
+	}
+	live_put(&live);
+	return status;
+}
+
+/* Sectors that are soon copied */
+#define MERGE_LEFT	(64ULL << 11)
+
+/* More was left than a suspend copies: a freeze, or a discard, came before it. */
+#define MERGE_AGAIN	(-1)
+
+/* Its old table goes on, and says why. */
+static int merge_undo(const struct vdisk_args *args, const struct live *live)
+{
+	char text[sizeof(vdisk_error)];
+
+	memcpy(text, vdisk_error, sizeof(text));
+	if (disk_resume(args->word[0], live->disk.uuid, disk_scans(&live->disk)))
+		return vdisk_fail("%.500s; and the disk stays suspended: %.300s", text, vdisk_error);
+	memcpy(vdisk_error, text, sizeof(text));
+	return VDISK_FAILED;
+}
+
+/*
+ * The base takes the overlay's place. What is left is copied when the disk is suspended for that. Only behind that the new table
+ * is loaded: whoever resumes the disk after we were killed has the old one go on, or the new one with all that it needs.
+ */
+static int merge_finish(const struct vdisk_args *args, struct course *c, const struct live *live, const char *line)
+{
+	const char *name = args->word[0], *uuid = live->disk.uuid;
+	bool read_only = live->disk.info.read_only;
+	char text[VDISK_NAME_MAX + 16];
+
+	snprintf(text, sizeof(text), "%s merge finish", c->target);
+	if (disk_message(name, text, NULL) || disk_suspend(name, uuid))
+		return VDISK_FAILED;
+	if (get_course(args, c))
+		return merge_undo(args, live);
+	if (!strcmp(c->state, "ready"))
+		return disk_resume(name, uuid, disk_scans(&live->disk)) ? VDISK_FAILED : MERGE_AGAIN;
+	if (strcmp(c->state, "done")) {
+		vdisk_fail("%s: what was left could not be copied: see the kernel's log (dmesg)", name);
+		merge_undo(args, live);
+		return VDISK_DAMAGE;
+	}
+	if (disk_load(name, uuid, live->disk.sectors, line, read_only))
+		return merge_undo(args, live);
+	/* Whatever comes, the base has all now. */
+	if (disk_resume(name, uuid, disk_scans(&live->disk)))
+		return vdisk_fail("%s: all is in its base now, but that did not go live, and the disk is suspended; dmsetup resume %s tries again",
+				  name, name);
+	return VDISK_OK;
+}
+
+/* What is in memory only was copied, so it may be lost. */
+static char *merge_line(const struct live *live, const struct change *change)
+{
+	struct change drop = { .before = no_words, .keep = true, .option = "drop_volatile" };
+	char *line = new_line(&live->words, change, TABLE), *dropping;
+	struct words words = {};
+
+	if (!live->stack->nodes[change->node]->val[OVERLAY_VOLATILE].set)
+		return line;
+	words_split(&words, line, TABLE);
+	dropping = new_line(&words, &drop, TABLE);
+	words_free(&words);
+	free(line);
+	return dropping;
+}
+
+static int merge_end(const struct vdisk_args *args, struct course *c)
+{
+	struct change change = { .before = no_words };
+	const struct vdisk_node *n = NULL;
+	struct live live;
+	int status = live_get(&live, args->word[0], false);
+	char *line = NULL;
+
+	if (!status) {
+		change.node = find_overlay(args, live.stack);
+		status = change.node < 0 ? VDISK_FAILED : VDISK_OK;
+	}
+	if (!status) {
+		n = live.stack->nodes[change.node];
+		if (!n->val[OVERLAY_MERGE].set || strcmp(n->label ?: n->type->name, c->target))
+			status = vdisk_fail("%s: has another table than a moment ago; vdisk show %s", args->word[0], args->word[0]);
+	}
+	if (!status) {
+		change.instead = base_of(live.stack, change.node);
+		line = merge_line(&live, &change);
+		status = merge_finish(args, c, &live, line);
+	}
+	if (!status) {
+		struct json_object *object = json_about(args->word[0]);
+
+		keys_drop_all(args->word[0], live.disk.params, line);
+		json_object_object_add(object, "state", vdisk_json("done"));
+		json_object_object_add(object, "stack", vdisk_json(line));
+		say(args, "is its base now; the store is not needed any more", object, &live, &change);
+	}
+	free(line);
+	live_put(&live);
+	return status;
+}
+
+static int merge(const struct vdisk_args *args)
+{
+	const char *name = args->word[0], *verb = args->nr > 1 ? args->word[1] : "start", *rate = vdisk_option(args, "rate");
+	struct course c = { .key = "merge" };
+	char text[192], limit[32] = "";
+	__u64 sectors = 0;
+	int status;
+
+	disk_log_off();
+	if (strcmp(verb, "start") && strcmp(verb, "stop") && strcmp(verb, "status"))
+		return vdisk_fail("merge: '%s': say start, stop or status", verb);
+	if (rate && (!vdisk_parse_size(rate, &sectors) || !sectors))
+		return vdisk_fail("--rate: '%s' is no size: say what a second may take, like 32M", rate);
+	if (!strcmp(verb, "status"))
+		return get_course(args, &c) ?: say_course(args, &c);
+	if (!strcmp(verb, "stop")) {
+		status = get_course(args, &c);
+		snprintf(text, sizeof(text), "%s merge stop", c.target);
+		status = status ?: disk_message(name, text, NULL) ?: get_course(args, &c) ?: merge_option(args, true);
+		return status ?: say_course(args, &c);
+	}
+	vdisk_catch();
+	status = merge_option(args, false) ?: get_course(args, &c);
+	if (status)
+		return status;
+	if (rate)
+		snprintf(limit, sizeof(limit), " %llu", sectors);
+	snprintf(text, sizeof(text), "%s merge start%s", c.target, limit);
+	status = disk_message(name, text, NULL) ?: get_course(args, &c);
+	while (!status && !vdisk_option(args, "no-wait")) {
+		status = follow(args, &c);
+		/* A discard may have left more. */
+		while (!status && !vdisk_stopped && !strcmp(c.state, "ready") && c.all - c.done > MERGE_LEFT) {
+			nap();
+			status = get_course(args, &c);
+		}
+		if (status || vdisk_stopped || strcmp(c.state, "ready"))
+			break;
+		status = merge_end(args, &c);
+		if (status != MERGE_AGAIN)
+			return status;
+		nap();
+		status = get_course(args, &c);
+	}
+	return status ?: say_course(args, &c);
+}
+
+const struct vdisk_command vdisk_merge = {
+	.name = "merge",
+	.what = "write what a store has into its base, while the disk is used",
+	.more =
+"Has the kernel copy all that the store of an overlay has into the base below it, beside the guest's own I/O, and waits for\n"
+"that; then I/O stops for an instant, and the base takes the overlay's place. The store says that it was merged, and may\n"
+"be removed. Until then nothing has changed for the disk, whatever happens: Ctrl-C ends only the waiting, start goes on, and\n"
+"stop gives it up. No other disk may use the base: it would change below it. This is refused where it can be seen.\n",
+	.status =
+"  0  done; or it goes on, or was stopped\n"
+"  1  refused, or wrong use; the disk is as it was\n"
+"  2  something cannot be read, or not be written; the disk is as it was\n",
+	.example = "vdisk merge vm1",
+	.operands = "NAME [start|stop|status]",
+	.min = 1,
+	.max = 2,
+	.options = (const struct vdisk_option[]){
+		{ "rate", "SIZE", "copy no more in a second" },
+		{ "no-wait", NULL, "start: do not wait; another start ends it" },
+		{ "node", "LABEL", "which overlay, if there are several" },
+		{}
+	},
+	.run = merge,
 };
 
 /* pr, key: messages */

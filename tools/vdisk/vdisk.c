@@ -12,7 +12,7 @@
 
 static const struct vdisk_command *const commands[] = {
 	&vdisk_create, &vdisk_remove, &vdisk_list, &vdisk_show, &vdisk_stat, &vdisk_grow, &vdisk_snapshot, &vdisk_hydrate,
-	&vdisk_detach_base, &vdisk_pr, &vdisk_key, &vdisk_check_line, &vdisk_length, &vdisk_tab,
+	&vdisk_detach_base, &vdisk_merge, &vdisk_pr, &vdisk_key, &vdisk_check_line, &vdisk_length, &vdisk_tab,
 	&vdisk_format, &vdisk_check, &vdisk_repair, &vdisk_dump, &vdisk_map, &vdisk_luks,
 };
 

@@ -76,7 +76,8 @@ extern const struct vdisk_command vdisk_list, vdisk_show, vdisk_stat;
 /* tab.c */
 extern const struct vdisk_command vdisk_tab;
 /* change.c */
-extern const struct vdisk_command vdisk_grow, vdisk_snapshot, vdisk_hydrate, vdisk_detach_base, vdisk_pr, vdisk_key;
+extern const struct vdisk_command vdisk_grow, vdisk_snapshot, vdisk_hydrate, vdisk_detach_base, vdisk_merge;
+extern const struct vdisk_command vdisk_pr, vdisk_key;
 
 /* format.c */
 int store_make(const char *path, __u64 len, __u32 unit, __u64 base_len, const char *lineage, bool through);
