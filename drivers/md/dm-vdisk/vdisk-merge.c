@@ -633,7 +633,6 @@ static void vdisk_merge_drain(struct vdisk_merge *m)
 	struct vdisk_stack *s = top->stack;
 	unsigned int i;
 
-	WRITE_ONCE(m->stopped, true);
 	cancel_delayed_work(&m->work);
 	while (work_busy(&m->work.work) & WORK_BUSY_RUNNING) {
 		for (i = 0; i < s->nr_nodes; i++) {
@@ -683,7 +682,12 @@ void vdisk_merge_postsuspend(struct vdisk_merge *m)
 	blk_status_t status;
 	bool finish;
 
-	vdisk_merge_drain(m);
+	/* Who is to finish waits for the copy that is under way, and for the rest. */
+	WRITE_ONCE(m->stopped, true);
+	if (m->finish)
+		cancel_delayed_work_sync(&m->work);
+	else
+		vdisk_merge_drain(m);
 	spin_lock_irq(&m->o->lock);
 	/* What was held back once would be held back again. */
 	finish = m->finish && m->state == VDISK_MERGE_READY &&
