@@ -52,6 +52,7 @@ run_fails 'the key of what was detached is gone' keyctl search @u logon "vdisk:$
 json 0 'remove' '.removed == ["'"$a"'"] and .errors == []' remove "$a"
 vdisk create "$a" --create "overlay ( file s ) ( file $odd )" >/dev/null
 json 0 'snapshot' '.store == "'"$TMP"'/t"' snapshot "$a" t
+json 0 'merge' '.state == "done" and (.stack | startswith("overlay ( file '"$TMP"'/s ) "))' merge "$a"
 json 0 'grow' '.sectors == 4096 and .bytes == 2097152 and .vdisktab == { line: 1, text: null }' grow "$a" 2M
 vdisk remove "$a"
 vdisk create "$a" --len 1M "pr domain:$a nexus:a ( crypt cipher:aes-xts-plain64 keyfile:key ( ram ) )" >/dev/null
