@@ -154,7 +154,7 @@ gone scratch
 dmsetup create "${VD}scratch" --notable
 is "$(said "overlay unit:4096 lineage:debian ( block $store ) ( block $base )")" \
 	'overlay: store: formatted for blocks of 512 bytes, the disk has 4096' 'another block size'
-for flags in 1 4; do
+for flags in 1 8; do
 	mkstore format "$large" --len 16384 --unit 4096 --flags $flags
 	is "$(said "overlay ( block $large ) ( block $base )")" "overlay: store: unknown flags $flags" "flags $flags"
 done
