@@ -956,7 +956,7 @@ const struct vdisk_command vdisk_merge = {
 "stop gives it up. No other disk may use the base: it would change below it. This is refused where it can be seen.\n",
 	.status =
 "  0  done; or it goes on, or was stopped\n"
-"  1  refused, or wrong use; the disk is as it was\n"
+"  1  refused, or wrong use; the disk is as it was, unless it says that all is in its base\n"
 "  2  something cannot be read, or not be written; the disk is as it was\n",
 	.example = "vdisk merge vm1",
 	.operands = "NAME [start|stop|status]",

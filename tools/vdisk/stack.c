@@ -296,7 +296,7 @@ static int overlay_check(struct vdisk_node *n)
 	return is_merged(n) ? merge_check(n) : 0;
 }
 
-/* vdisk_overlay_check_base(), as far as words tell */
+/* vdisk_through_check_use(), as far as words tell */
 static int cache_check(struct vdisk_node *n)
 {
 	if (stack_is_through(n) && n->children[1]->ops == &vdisk_zero_ops)

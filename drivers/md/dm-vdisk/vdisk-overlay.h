@@ -30,7 +30,7 @@ enum vdisk_hydrate_state {
 enum vdisk_merge_state {
 	VDISK_MERGE_OFF,
 	VDISK_MERGE_ON,
-	VDISK_MERGE_READY,	/* all was copied once; what changes is, too */
+	VDISK_MERGE_READY,	/* a suspend can copy what is left; what changes is copied */
 	VDISK_MERGE_DONE,
 	VDISK_MERGE_FAILED,
 };
