@@ -158,7 +158,7 @@ for flags in 1 8; do
 	mkstore format "$large" --len 16384 --unit 4096 --flags $flags
 	is "$(said "overlay ( block $large ) ( block $base )")" "overlay: store: unknown flags $flags" "flags $flags"
 done
-mkstore format "$large" --len 16384 --unit 4096 --incompat 2
+mkstore format "$large" --len 16384 --unit 4096 --incompat 4
 is "$(said "overlay ( block $large ) ( block $base )")" \
 	'overlay: store: superblocks: unknown incompatible features, unknown incompatible features' 'a feature'
 mkstore format "$large" --len 16384 --unit 4096 --version 2

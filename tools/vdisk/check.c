@@ -52,7 +52,8 @@ problem(struct store_report *report, bool damage, __u64 start, __u64 nr, const c
 static void check_slots(const struct store *store, struct store_report *report)
 {
 	const struct vdisk_store_sb *sb = store->sb, *other = &store->slot[sb == &store->slot[0]];
-	static const __u8 none[sizeof(sb->reserved)];
+	static const __u8 none[sizeof(sb->pins) + sizeof(sb->reserved)];
+	bool pinned = le64_to_cpu(sb->incompat) & VDISK_STORE_PINNED;
 
 	for (int i = 0; i < VDISK_STORE_SLOTS; i++) {
 		if (store->bad[i])
@@ -66,7 +67,7 @@ static void check_slots(const struct store *store, struct store_report *report)
 		else if (sb->sequence == other->sequence && memcmp(sb, other, sizeof(*sb)))
 			problem(report, true, 0, 0, "the superblocks differ, and none is newer");
 	}
-	if (memcmp(sb->reserved, none, sizeof(none)))
+	if (memcmp(sb->reserved, none, sizeof(sb->reserved)) || (!pinned && memcmp(sb->pins, none, sizeof(sb->pins))))
 		problem(report, false, 0, 0, "superblock: what is reserved is not zero");
 	if (le32_to_cpu(sb->flags) & ~vdisk_store_flags(sb))
 		problem(report, false, 0, 0, "superblock: unknown flags %#x", le32_to_cpu(sb->flags) & ~vdisk_store_flags(sb));

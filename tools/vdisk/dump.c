@@ -8,7 +8,7 @@
 
 #include "vdisk.h"
 
-enum kind { TEXT, NUMBER, HEX, UUID, FLAGS, FEATURES };
+enum kind { TEXT, NUMBER, HEX, UUID, FLAGS, FEATURES, PINS };
 
 static const struct field {
 	const char *name;
@@ -35,6 +35,7 @@ static const struct field {
 	FIELD(base_len, NUMBER),
 	FIELD(base_id, TEXT),
 	FIELD(lineage, TEXT),
+	FIELD(pins, PINS),
 #undef FIELD
 };
 
@@ -57,6 +58,35 @@ static void flags_text(char *text, size_t size, __u32 flags)
 		 flags & VDISK_STORE_FULL ? " full" : "", flags & VDISK_STORE_MERGED ? " merged" : "");
 }
 
+/* Digests of identities, up to the last that is one. */
+static struct json_object *pins_json(const __u8 (*pins)[VDISK_STORE_PIN])
+{
+	static const __u8 none[VDISK_STORE_PIN];
+	struct json_object *array = json_object_new_array();
+	int nr = VDISK_STORE_PINS;
+
+	while (nr && !memcmp(pins[nr - 1], none, sizeof(none)))
+		nr--;
+	for (int i = 0; i < nr; i++) {
+		char text[2 * VDISK_STORE_PIN + 1];
+
+		for (int k = 0; k < VDISK_STORE_PIN; k++)
+			sprintf(text + 2 * k, "%02x", pins[i][k]);
+		json_object_array_add(array, json_object_new_string(text));
+	}
+	return array;
+}
+
+static void pins_text(const __u8 (*pins)[VDISK_STORE_PIN])
+{
+	struct json_object *array = pins_json(pins);
+
+	for (size_t i = 0; i < json_object_array_length(array); i++)
+		printf("%s%s", i ? " " : "", json_object_get_string(json_object_array_get_idx(array, i)));
+	putchar('\n');
+	json_object_put(array);
+}
+
 static struct json_object *slot_json(const struct store *store, int slot)
 {
 	struct json_object *object = json_object_new_object(), *all = json_object_new_object();
@@ -76,6 +106,9 @@ static struct json_object *slot_json(const struct store *store, int slot)
 		case UUID:
 			uuid_unparse(raw, uuid);
 			json_object_object_add(all, field->name, vdisk_json(uuid));
+			break;
+		case PINS:
+			json_object_object_add(all, field->name, pins_json(store->slot[slot].pins));
 			break;
 		default:
 			vdisk_json_number(all, field->name, number(field, raw));
@@ -111,7 +144,12 @@ static void slot_text(const struct store *store, int slot)
 			printf("%#llx\n", number(field, raw));
 			break;
 		case FEATURES:
-			printf("%#llx%s\n", number(field, raw), number(field, raw) & VDISK_STORE_THROUGH ? " write-through" : "");
+			printf("%#llx%s%s\n", number(field, raw),
+			       number(field, raw) & VDISK_STORE_THROUGH ? " write-through" : "",
+			       number(field, raw) & VDISK_STORE_PINNED ? " pinned" : "");
+			break;
+		case PINS:
+			pins_text(store->slot[slot].pins);
 			break;
 		case FLAGS:
 			flags_text(flags, sizeof(flags), number(field, raw));

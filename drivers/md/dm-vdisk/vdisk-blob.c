@@ -94,7 +94,7 @@ struct vdisk_blob_io {
 	blk_status_t status;
 };
 
-/* Guards the names, refs, nodes and identities of blobs; outside their locks. */
+/* Guards the names, refs, nodes and pins of blobs; outside their locks. */
 DEFINE_MUTEX(vdisk_blobs_lock);
 static LIST_HEAD(vdisk_blobs);
 /* Helpers that found no such name wait for this many to have been made. */
@@ -500,6 +500,64 @@ struct vdisk_blob *vdisk_blob_find(const char *name)
 			return blob;
 		}
 	return NULL;
+}
+
+/**
+ * vdisk_blob_set_pin - all bytes of a blob are of one version from now on
+ * @blob: the blob
+ * @pin: digest of its identity, VDISK_STORE_PIN bytes
+ *
+ * Context: Process context, under vdisk_blobs_lock.
+ * Return: 0, or -ESTALE if it is another one already.
+ */
+int vdisk_blob_set_pin(struct vdisk_blob *blob, const u8 *pin)
+{
+	lockdep_assert_held(&vdisk_blobs_lock);
+	if (blob->pinned)
+		return memcmp(blob->pin, pin, sizeof(blob->pin)) ? -ESTALE : 0;
+	memcpy(blob->pin, pin, sizeof(blob->pin));
+	/* Pairs with the acquire in vdisk_blob_pinned(). */
+	smp_store_release(&blob->pinned, true);
+	return 0;
+}
+
+/**
+ * vdisk_blob_pin - the same, by a store that has parts of it
+ * @n: a node of the blob
+ * @pin: as the store has it; all 0: it has none
+ *
+ * Context: Process context, may sleep.
+ * Return: 0, or -ESTALE.
+ */
+int vdisk_blob_pin(struct vdisk_node *n, const u8 *pin)
+{
+	const struct vdisk_blob_node *b = n->priv;
+	int r = 0;
+
+	mutex_lock(&vdisk_blobs_lock);
+	if (memchr_inv(pin, 0, VDISK_STORE_PIN))
+		r = vdisk_blob_set_pin(b->blob, pin);
+	mutex_unlock(&vdisk_blobs_lock);
+	return r;
+}
+
+/**
+ * vdisk_blob_pinned - of which version are a blob's bytes?
+ * @n: a node of the blob
+ * @pin: set to the digest, if there is one
+ *
+ * Context: Any. Sees what was pinned before any byte of it was supplied.
+ * Return: whether there is one.
+ */
+bool vdisk_blob_pinned(const struct vdisk_node *n, u8 *pin)
+{
+	const struct vdisk_blob_node *b = n->priv;
+
+	/* Pairs with the release in vdisk_blob_set_pin(). */
+	if (!smp_load_acquire(&b->blob->pinned))
+		return false;
+	memcpy(pin, b->blob->pin, sizeof(b->blob->pin));
+	return true;
 }
 
 /**

@@ -17,6 +17,7 @@
 #include <uapi/linux/vdisk.h>
 
 #include "vdisk.h"
+#include "vdisk-store.h"
 
 #define VDISK_BLOB_PRIOS	(VDISK_PRIO_IDLE + 1)
 #define VDISK_BLOB_BUCKETS	20	/* of the latency histogram */
@@ -61,8 +62,8 @@ struct vdisk_blob_count {
  * @list: in vdisk_blobs, while a table names it
  * @refs: nodes and files
  * @nodes: by vdisk_blob_node.list
- * @identity_len: of @identity; 0: none is pinned
- * @identity: as the first helper stated it
+ * @pinned: release store behind @pin, and for good
+ * @pin: digest of the identity that helpers have to state
  * @name: its name
  * @len: sectors
  * @uid: who may attach
@@ -87,8 +88,8 @@ struct vdisk_blob {
 	struct list_head list;
 	unsigned int refs;
 	struct list_head nodes;
-	unsigned int identity_len;
-	u8 identity[VDISK_IDENTITY_MAX];
+	bool pinned;
+	u8 pin[VDISK_STORE_PIN];
 	char name[VDISK_NAME_SIZE];
 	sector_t len;
 	kuid_t uid;
@@ -191,6 +192,9 @@ extern u64 vdisk_blobs_made;
 
 struct vdisk_blob *vdisk_blob_find(const char *name);
 void vdisk_blob_put(struct vdisk_blob *blob);
+int vdisk_blob_pin(struct vdisk_node *n, const u8 *pin);
+bool vdisk_blob_pinned(const struct vdisk_node *n, u8 *pin);
+int vdisk_blob_set_pin(struct vdisk_blob *blob, const u8 *pin);
 void vdisk_blob_attach(struct vdisk_blob_file *file, struct vdisk_blob *blob);
 void vdisk_blob_detach(struct vdisk_blob_file *file);
 bool vdisk_blob_ready(struct vdisk_blob_file *file);

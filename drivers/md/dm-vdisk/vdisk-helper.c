@@ -18,6 +18,8 @@
 #include <linux/uaccess.h>
 #include <linux/uio.h>
 
+#include <crypto/sha2.h>
+
 #include "vdisk-blob.h"
 
 /* Requests copied to the helper at a time */
@@ -116,10 +118,6 @@ static int vdisk_attach_allowed(struct vdisk_blob *blob,
 		return -EPERM;
 	if (at->length >> SECTOR_SHIFT < blob->len)
 		return -ERANGE;
-	if (at->identity_len && blob->identity_len &&
-	    (at->identity_len != blob->identity_len ||
-	     memcmp(at->identity, blob->identity, at->identity_len)))
-		return -ESTALE;
 	spin_lock(&blob->lock);
 	list_for_each_entry(file, &blob->files, list) {
 		/* One that is lost keeps nobody out. */
@@ -129,6 +127,18 @@ static int vdisk_attach_allowed(struct vdisk_blob *blob,
 	}
 	spin_unlock(&blob->lock);
 	return r ?: nr < VDISK_MAX_FILES ? 0 : -EMFILE;
+}
+
+/* Who states what another one did, or is the first, may go on. */
+static int vdisk_attach_pin(struct vdisk_blob *blob,
+			    const struct vdisk_attach *at)
+{
+	u8 digest[SHA256_DIGEST_SIZE];
+
+	if (!at->identity_len)
+		return blob->pinned ? -ESTALE : 0;
+	sha256(at->identity, at->identity_len, digest);
+	return vdisk_blob_set_pin(blob, digest);
 }
 
 /* The file is complete, but nobody sees what is in it yet. */
@@ -145,10 +155,10 @@ static int vdisk_attach_to(struct vdisk_blob_file *file,
 	r = vdisk_attach_allowed(blob, at);
 	if (r)
 		return r;
-	if (at->identity_len && !blob->identity_len) {
-		blob->identity_len = at->identity_len;
-		memcpy(blob->identity, at->identity, at->identity_len);
-	}
+	/* Last of all: it cannot be undone. */
+	r = vdisk_attach_pin(blob, at);
+	if (r)
+		return r;
 	file->uid = current_fsuid();
 	file->unit = at->unit >> SECTOR_SHIFT;
 	file->max = at->max_bytes >> SECTOR_SHIFT;

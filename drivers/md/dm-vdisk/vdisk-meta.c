@@ -13,6 +13,7 @@
 #include <linux/completion.h>
 #include <linux/slab.h>
 
+#include "vdisk-blob.h"
 #include "vdisk-meta.h"
 
 #define DM_MSG_PREFIX "vdisk"
@@ -227,9 +228,10 @@ static blk_status_t vdisk_meta_write_sb(struct vdisk_meta *m,
 
 	new->sequence = cpu_to_le64(sequence);
 	vdisk_store_sb_seal(new);
-	memset(page_address(m->pages[0]), 0, PAGE_SIZE);
-	memcpy(page_address(m->pages[0]), new, sizeof(*new));
-	status = vdisk_meta_rw(m, REQ_OP_WRITE | REQ_FUA, slot, m->pages[0]);
+	/* Not in @pages: leaves may wait there. */
+	memset(page_address(m->old), 0, PAGE_SIZE);
+	memcpy(page_address(m->old), new, sizeof(*new));
+	status = vdisk_meta_rw(m, REQ_OP_WRITE | REQ_FUA, slot, m->old);
 	if (!status)
 		*m->sb = *new;
 	return status;
@@ -279,6 +281,8 @@ int vdisk_meta_detach(struct vdisk_meta *m)
 
 	new.base_len = cpu_to_le64(VDISK_UNBOUNDED);
 	new.flags &= cpu_to_le32(~VDISK_STORE_FULL);
+	new.incompat &= cpu_to_le64(~VDISK_STORE_PINNED);
+	memset(new.pins, 0, sizeof(new.pins));
 	return vdisk_meta_change_sb(m, &new);
 }
 
@@ -353,6 +357,76 @@ blk_status_t vdisk_meta_merged(struct vdisk_meta *m, bool merged)
 	new.flags &= cpu_to_le32(~VDISK_STORE_MERGED);
 	if (merged)
 		new.flags |= cpu_to_le32(VDISK_STORE_MERGED);
+	return vdisk_meta_write_sb(m, &new);
+}
+
+/**
+ * vdisk_meta_find_blobs - find those whose bytes the store may have or hide
+ * @m: the metadata; the base is its node's second child
+ *
+ * Context: Process context, while the table is loaded.
+ * Return: 0, or -errno after vdisk_fail().
+ */
+int vdisk_meta_find_blobs(struct vdisk_meta *m)
+{
+	struct vdisk_stack *s = m->n->stack;
+	unsigned int i;
+
+	m->nr_blobs = 0;
+	for (i = 0; i < s->nr_nodes; i++) {
+		struct vdisk_node *n = s->nodes[i];
+
+		if (n->ops != &vdisk_blob_ops ||
+		    !vdisk_is_below(n, m->n->children[1]))
+			continue;
+		if (m->nr_blobs == VDISK_STORE_PINS)
+			return vdisk_fail(m->n, -EINVAL,
+					  "base: more than %u blobs: a store cannot tell their versions",
+					  VDISK_STORE_PINS);
+		m->blobs[m->nr_blobs++] = n;
+	}
+	return 0;
+}
+
+/**
+ * vdisk_meta_check_pins - hold the blobs to the versions that the store knows
+ * @m: the metadata, with its superblock
+ *
+ * Context: Process context, may sleep; the table goes live.
+ * Return: 0, or -errno after vdisk_fail().
+ */
+int vdisk_meta_check_pins(struct vdisk_meta *m)
+{
+	unsigned int i;
+	int r = 0;
+
+	if (!(le64_to_cpu(m->sb->incompat) & VDISK_STORE_PINNED))
+		return 0;
+	for (i = 0; i < m->nr_blobs && !r; i++)
+		r = vdisk_blob_pin(m->blobs[i], m->sb->pins[i]);
+	if (r)
+		return vdisk_fail(m->n, r,
+				  "store: has another version of blob '%s' than its helper or another store: format it anew, or give the helper that version",
+				  m->blobs[i - 1]->val[BLOB_NAME].str);
+	return 0;
+}
+
+/*
+ * Which versions the leaves are about that were collected: known before they are
+ * believed. A helper that has pinned one since may not have supplied for them.
+ */
+static blk_status_t vdisk_meta_pin(struct vdisk_meta *m)
+{
+	struct vdisk_store_sb new = *m->sb;
+	bool changed = false;
+	unsigned int i;
+
+	for (i = 0; i < m->nr_blobs; i++)
+		changed |= !memchr_inv(new.pins[i], 0, sizeof(new.pins[i])) &&
+			   vdisk_blob_pinned(m->blobs[i], new.pins[i]);
+	if (!changed)
+		return BLK_STS_OK;
+	new.incompat |= cpu_to_le64(VDISK_STORE_PINNED);
 	return vdisk_meta_write_sb(m, &new);
 }
 
@@ -510,6 +584,8 @@ blk_status_t vdisk_meta_commit(struct vdisk_meta *m)
 
 	do {
 		status = vdisk_meta_collect(m, &from);
+		if (!status && m->nr)
+			status = vdisk_meta_pin(m);
 		if (!status)
 			status = vdisk_meta_flush(m);
 		if (!status && m->nr)

@@ -17,8 +17,10 @@
  * @presence: what is kept
  * @sb: the superblock that counts
  * @block: sectors per block of the store
+ * @blobs: of the base, in the order of the line
+ * @nr_blobs: how many
  * @pages: leaves to be written
- * @old: a block as it is on the store
+ * @old: a block as it is on the store, or a superblock to be written
  * @index: of those leaves
  * @nr: how many
  * @table: for their bios
@@ -29,6 +31,8 @@ struct vdisk_meta {
 	struct vdisk_presence *presence;
 	struct vdisk_store_sb *sb;
 	unsigned int block;
+	struct vdisk_node *blobs[VDISK_STORE_PINS];
+	unsigned int nr_blobs;
 	struct page *pages[VDISK_META_PAGES];
 	struct page *old;
 	unsigned long index[VDISK_META_LEAVES];
@@ -41,6 +45,8 @@ struct vdisk_meta *vdisk_meta_create(struct vdisk_node *n,
 				     struct vdisk_presence *p,
 				     struct vdisk_store_sb *sb);
 void vdisk_meta_destroy(struct vdisk_meta *m);
+int vdisk_meta_find_blobs(struct vdisk_meta *m);
+int vdisk_meta_check_pins(struct vdisk_meta *m);
 int vdisk_meta_read_sb(struct vdisk_meta *m);
 int vdisk_meta_grow(struct vdisk_meta *m, sector_t len);
 int vdisk_meta_detach(struct vdisk_meta *m);

@@ -580,6 +580,8 @@ static int vdisk_overlay_give(struct vdisk_node *n)
 		mutex_lock(&vdisk_claims_lock);
 		r = vdisk_overlay_check_claims(n);
 		mutex_unlock(&vdisk_claims_lock);
+		if (!r)
+			r = vdisk_meta_find_blobs(o->meta);
 		if (r)
 			return r;
 	}
@@ -705,7 +707,7 @@ static int vdisk_overlay_check_store(struct vdisk_node *n)
 				  "lineage: the store is of '%*pE', not of '%s'",
 				  (int)strnlen(sb->lineage, sizeof(sb->lineage)),
 				  sb->lineage, lineage);
-	return 0;
+	return vdisk_meta_check_pins(o->meta);
 }
 
 /*

@@ -36,7 +36,8 @@ static_assert(offsetof(struct vdisk_store_sb, data_start) == 112);
 static_assert(offsetof(struct vdisk_store_sb, base_len) == 120);
 static_assert(offsetof(struct vdisk_store_sb, base_id) == 128);
 static_assert(offsetof(struct vdisk_store_sb, lineage) == 256);
-static_assert(offsetof(struct vdisk_store_sb, reserved) == 320);
+static_assert(offsetof(struct vdisk_store_sb, pins) == 320);
+static_assert(offsetof(struct vdisk_store_sb, reserved) == 448);
 static_assert(offsetof(struct vdisk_store_leaf, epoch) == 8);
 static_assert(offsetof(struct vdisk_store_leaf, bits) == 16);
 

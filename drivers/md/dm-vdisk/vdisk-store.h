@@ -26,12 +26,15 @@
 #define VDISK_STORE_DATA_ALIGN	2048		/* sectors */
 #define VDISK_STORE_BASE_ID	128		/* bytes */
 #define VDISK_STORE_LINEAGE	64		/* bytes */
+#define VDISK_STORE_PINS	8		/* blobs of the base */
+#define VDISK_STORE_PIN		16		/* bytes */
 
 /* vdisk_store_sb.incompat */
 #define VDISK_STORE_THROUGH	1ULL	/* of a cache with write_through: its base has all */
+#define VDISK_STORE_PINNED	2ULL	/* pins count */
 
 /* Features that this code knows. */
-#define VDISK_STORE_INCOMPAT	VDISK_STORE_THROUGH
+#define VDISK_STORE_INCOMPAT	(VDISK_STORE_THROUGH | VDISK_STORE_PINNED)
 #define VDISK_STORE_RO_COMPAT	0ULL
 
 /* vdisk_store_sb.flags */
@@ -59,7 +62,8 @@ struct vdisk_store_sb {
 	__le64 base_len;
 	__u8 base_id[VDISK_STORE_BASE_ID];
 	__u8 lineage[VDISK_STORE_LINEAGE];
-	__u8 reserved[192];
+	__u8 pins[VDISK_STORE_PINS][VDISK_STORE_PIN];
+	__u8 reserved[64];
 };
 
 #define VDISK_STORE_WORDS	62
