@@ -151,6 +151,63 @@ dmsetup resume "${VD}a"
 read_is 0 'repair: they get their bytes from it'
 gone a
 
+# Below a cache: with a block's fill end all that wait for it
+kept='cache volatile fill:64 read_ahead:0 ( ram )'
+readers() {
+	local i
+	pids=()
+	for i in 0 1 2; do
+		dd if="$a" of=/dev/null bs=4096 skip="$i" count=1 iflag=direct status=none 2>/dev/null &
+		pids+=($!)
+	done
+	wait_for 30 is_count waiting 1 a
+	sleep 1
+}
+# readers_fail NAME
+readers_fail() {
+	local pid failed=0
+	timeout 60 tail "${pids[@]/#/--pid=}" -s 0.05 -f /dev/null
+	for pid in "${pids[@]}"; do
+		wait "$pid" || failed=$((failed + 1))
+	done
+	is "$failed $(counter a blob 1 failed)" '3 1' "$1"
+}
+ro a "$kept ( blob img len:$len )"
+readers
+dmsetup message "${VD}a" 0 blob fail
+readers_fail 'below a cache: message fail: once is enough'
+gone a
+ro a "$kept ( blob img len:$len on_loss:3s )"
+readers
+readers_fail 'below a cache: on_loss: they wait once'
+gone a
+# Hydration waits for a helper, whatever on_loss: says.
+ro a "$kept ( blob img len:$len on_loss:fail )"
+dmsetup message "${VD}a" 0 cache hydrate start
+more_than() { (($(counter a blob 1 failed) > $1)); }
+wait_for 30 more_than 0
+failed=$(counter a blob 1 failed)
+wait_for 30 more_than "$failed"
+is "$(counter a cache 1 hydrate)" on 'hydration without a helper: tries now and then'
+helper img
+is_hydrated() { [[ $(counter a cache 1 hydrate) == 'done' ]]; }
+wait_for 100 is_hydrated
+ok $? 'hydration without a helper: goes on when there is one'
+compared 'hydration without a helper: all is right' a -n 20
+dead
+gone a
+# A read does not wait with what hydration asks for behind all others.
+ro a "$kept ( blob img len:$len )"
+helper --delay 300 -b 1 --max 32768 img
+dmsetup message "${VD}a" 0 cache hydrate start
+wait_for 30 sh -c "[ \$(dmsetup status ${VD}a | grep -o ' requests=[0-9]*' | cut -d = -f 2) -ge 1 ]"
+before=$(counter a blob 1 requests)
+run_ok 'a read passes hydration' cmp -n 4096 <(dd if="$a" bs=4096 skip=$((14 * 8)) count=1 iflag=direct status=none) \
+	<(tail -c +$((14 * 32768 + 1)) "$image")
+ok $(($(counter a blob 1 requests) - before > 4)) "a read passes hydration: $(($(counter a blob 1 requests) - before)) requests"
+dead
+gone a
+
 # Another disk's reservations: what waits here is not theirs to end.
 ro a "blob img len:$len on_loss:wait"
 vd p "$len" "pr domain:d nexus:p ( overlay volatile ( ram ) ( blob img len:$len ) )"

@@ -215,9 +215,7 @@ static blk_status_t __vdisk_blob_refuses(struct vdisk_blob *blob,
 		return BLK_STS_DM_REQUEUE;
 	if (b->suspended && vdisk_blob_hydrates(st))
 		return BLK_STS_AGAIN;
-	if (b->fails != st->fails)
-		return BLK_STS_IOERR;
-	if (blob->lost_since && !b->patience)
+	if (b->fails != st->fails || (blob->lost_since && !b->patience))
 		return BLK_STS_TRANSPORT;
 	return BLK_STS_OK;
 }
@@ -1319,7 +1317,8 @@ static int vdisk_blob_message(struct vdisk_node *n, unsigned int argc,
 		return vdisk_fail(n, -EINVAL, "understands: fail");
 	spin_lock(&blob->lock);
 	b->fails++;
-	__vdisk_blob_end_some(blob, vdisk_blob_is_of, b, BLK_STS_IOERR, &ended);
+	__vdisk_blob_end_some(blob, vdisk_blob_is_of, b, BLK_STS_TRANSPORT,
+			      &ended);
 	spin_unlock(&blob->lock);
 	vdisk_blob_finish(&ended);
 	return 0;

@@ -32,7 +32,10 @@
  * vdisk-through.c.
  *
  * If the base fails, the reads go on to it one by one, as if there was no fill:
- * they fail where it is bad and nowhere else.
+ * they fail where it is bad and nowhere else. But if it cannot be reached, they
+ * have waited for that long enough.
+ *
+ * Nor do reads wait for a fill whose I/O is idle: they pass it.
  *
  * Progress: a fill is one element of a mempool, with its pages and its bio.
  * Whoever finds none waits until one is given back. A fill waits for base and
@@ -529,12 +532,20 @@ static void vdisk_fill_copy(const struct vdisk_fill *fill, struct bio *bio)
 	}
 }
 
+/* Nothing can be read of the base now: a part of the block as little as all. */
+static bool vdisk_fill_is_cut_off(const struct vdisk_fill *fill)
+{
+	return fill->status == BLK_STS_DM_REQUEUE ||
+	       fill->status == BLK_STS_TRANSPORT ||
+	       fill->status == BLK_STS_TIMEOUT;
+}
+
 /* The block cannot be read as a whole. */
 static void vdisk_fill_refuse(struct vdisk_fill *fill, struct vdisk_io *io)
 {
 	struct vdisk_node *n = fill->f->n;
 
-	if (fill->status == BLK_STS_DM_REQUEUE ||
+	if (vdisk_fill_is_cut_off(fill) ||
 	    (fill->read && bio_sectors(io->bio) == fill->nr))
 		vdisk_end(io, n, fill->status);
 	else
@@ -775,6 +786,11 @@ enum vdisk_fill_answer {
 	VDISK_FILL_STARVED,	/* taken, and will look again */
 };
 
+static void vdisk_fill_pass(struct vdisk_io *io)
+{
+	vdisk_go_to(io, io->at->children[1], 0);
+}
+
 static enum vdisk_fill_answer __vdisk_fill_read(struct vdisk_fills *f,
 						struct vdisk_io *io,
 						struct vdisk_wait *wait)
@@ -783,6 +799,7 @@ static enum vdisk_fill_answer __vdisk_fill_read(struct vdisk_fills *f,
 	enum vdisk_fill_answer answer = VDISK_FILL_TAKEN;
 	struct vdisk_fill *fill, *new = NULL;
 	enum vdisk_presence_state state;
+	bool passes = false;
 
 	if (vdisk_fill_run(f, io->bio, &nr, &state) < nr ||
 	    state != VDISK_ABSENT || bio_end_sector(io->bio) > vdisk_fill_end(f))
@@ -804,12 +821,18 @@ static enum vdisk_fill_answer __vdisk_fill_read(struct vdisk_fills *f,
 		answer = VDISK_FILL_STARVED;
 	} else if (fill->ready) {
 		fill->users++;
+	} else if (fill->idle) {
+		/* It may have to wait for everybody else: do not wait with it. */
+		passes = true;
+		fill = NULL;
 	} else {
 		list_add_tail(&wait->list, &fill->waiting);
 		fill = NULL;
 	}
 	spin_unlock_irq(&f->lock);
-	if (new) {
+	if (passes) {
+		vdisk_defer(io, vdisk_fill_pass);
+	} else if (new) {
 		vdisk_fill_start(new);
 		vdisk_fill_follow(f, block);
 	} else if (fill) {

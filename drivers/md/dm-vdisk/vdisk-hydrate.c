@@ -9,7 +9,8 @@
  *
  * What could not be kept this time, because of a write nearby or for want of
  * memory, is looked for again in another pass, a moment later: however long that
- * goes on, it ends when the guest gives it room. What cannot be read or stored is
+ * goes on, it ends when the guest gives it room. So is what could not be had because
+ * the base was out of reach; the walk pauses then. What cannot be read or stored is
  * not tried again: the pass after which nothing else is missing is the last one,
  * and has failed.
  */
@@ -27,6 +28,9 @@
 /* When guests use all fills, or are in the way, look again so much later. */
 #define VDISK_HYDRATE_AGAIN	(HZ / 50)
 
+/* When the base is out of reach. */
+#define VDISK_HYDRATE_PAUSE	HZ
+
 /**
  * struct vdisk_hydrate - of a node
  * @n: the node; its second child is the base
@@ -42,6 +46,7 @@
  * @next: where to look next; @work's own, as @due is
  * @due: when the next fill may begin, as ktime_get_ns() has it
  * @flying: fills that are under way
+ * @cut_off: the base is out of reach
  * @again: something of this pass could not be kept this time
  * @bad: something of it never can
  */
@@ -59,6 +64,7 @@ struct vdisk_hydrate {
 	sector_t next;
 	u64 due;
 	atomic_t flying;
+	bool cut_off;
 	bool again;
 	bool bad;
 };
@@ -70,10 +76,13 @@ static sector_t vdisk_hydrate_end(const struct vdisk_hydrate *h)
 
 static void vdisk_hydrate_missed(struct vdisk_hydrate *h, blk_status_t why)
 {
+	bool cut_off = why == BLK_STS_TRANSPORT || why == BLK_STS_TIMEOUT;
 	bool again = why == BLK_STS_AGAIN || why == BLK_STS_RESOURCE ||
-		     why == BLK_STS_DM_REQUEUE;
+		     why == BLK_STS_DM_REQUEUE || cut_off;
 
 	WRITE_ONCE(*(again ? &h->again : &h->bad), true);
+	if (cut_off)
+		WRITE_ONCE(h->cut_off, true);
 }
 
 /* A fill of ours has ended. Any context. */
@@ -148,6 +157,10 @@ static void vdisk_hydrate_work(struct work_struct *work)
 
 	if (xchg(&h->restart, false))
 		vdisk_hydrate_begin(h);
+	if (xchg(&h->cut_off, false)) {
+		queue_delayed_work(h->wq, &h->work, VDISK_HYDRATE_PAUSE);
+		return;
+	}
 	/* A resume starts it again. */
 	while (READ_ONCE(h->on) && !vdisk_fills_stopped(h->f) &&
 	       atomic_read(&h->flying) < VDISK_HYDRATE_FILLS) {
