@@ -207,6 +207,35 @@ run_ok 'but takes the key' message set "$leaves"
 run_ok 'and resumes' dmsetup resume "${VD}a"
 is "$(read_a)" "$want" 'with the same bytes'
 
+gone a
+# While a table goes live, nodes above read their stores through it.
+held() { [[ $(dmsetup message "${VD}a" 0 test held) == 1 ]]; }
+vd a 2048 "$crypt key:$leaves ( block ${disks[1]} )"
+put "$a" '\0' 1048576
+gone a
+vd a 4096 "pr domain:$$ nexus:a ( ram ) ( $crypt key:$leaves ( test mode:hold ( block ${disks[1]} ) ) )" &
+resumes=$!
+wait_for 20 held
+run_fails 'wipe while a store is read' timeout 20 dmsetup message "${VD}a" 0 crypt key wipe
+while kill -0 "$resumes" 2>/dev/null; do
+	dmsetup message "${VD}a" 0 test release
+	sleep 0.1
+done
+wait "$resumes"
+status a | grep -q ' key=set '
+ok $? 'it keeps its key'
+gone a
+# Of two, the second one is ready when the first refuses: it goes on to take keys.
+vd a 4096 "concat ( $crypt key:$leaves label:first ( block $disk len:2048 ) ) ( $crypt key:$leaves label:second ( block $disk start:2048 len:2048 ) )"
+dmsetup suspend "${VD}a"
+dmsetup message "${VD}a" 0 first key wipe
+run_fails 'the first of two has lost its key' dmsetup resume "${VD}a"
+run_ok 'the second takes one' dmsetup message "${VD}a" 0 second key set "$leaves"
+run_ok 'and the first' dmsetup message "${VD}a" 0 first key set "$leaves"
+run_ok 'both go live' dmsetup resume "${VD}a"
+gone a
+vd a 4096 "$crypt key:$leaves $child"
+
 # Nobody tells: searched for the first 8 bytes of every half, in hex and as they are
 {
 	dmsetup table "${VD}a"

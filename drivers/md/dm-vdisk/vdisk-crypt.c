@@ -1229,21 +1229,20 @@ static void vdisk_crypt_postsuspend(struct vdisk_node *n)
 static int vdisk_crypt_preresume(struct vdisk_node *n)
 {
 	struct vdisk_crypt *c = n->priv;
+	int r = 0;
 
-	if (!c->key->valid)
-		return vdisk_fail(n, -EAGAIN,
-				  "key: it is wiped; send the message 'key set :<bytes>:<type>:<description>' first");
-	return 0;
-}
-
-static void vdisk_crypt_resume(struct vdisk_node *n)
-{
-	struct vdisk_crypt *c = n->priv;
-
-	/* Wait for a message that changes the key; no bio comes before this ends. */
+	/*
+	 * Wait for a message that changes the key. Bios come when this has ended:
+	 * nodes above read their stores.
+	 */
 	mutex_lock(&n->stack->message_lock);
-	c->suspended = false;
+	if (c->key->valid)
+		c->suspended = false;
+	else
+		r = vdisk_fail(n, -EAGAIN,
+			       "key: it is wiped; send the message 'key set :<bytes>:<type>:<description>' first");
 	mutex_unlock(&n->stack->message_lock);
+	return r;
 }
 
 static int vdisk_crypt_set(struct vdisk_node *n, const char *ref)
@@ -1332,7 +1331,7 @@ const struct vdisk_ops vdisk_crypt_ops = {
 	.end = vdisk_crypt_end,
 	.postsuspend = vdisk_crypt_postsuspend,
 	.preresume = vdisk_crypt_preresume,
-	.resume = vdisk_crypt_resume,
+	.preresume_undo = vdisk_crypt_postsuspend,
 	.status = vdisk_crypt_status,
 	.message = vdisk_crypt_message,
 	.splits = true,

@@ -620,9 +620,15 @@ int vdisk_stack_preresume(struct vdisk_stack *s)
 			continue;
 		r = s->nodes[i]->ops->preresume(s->nodes[i]);
 		if (r)
-			return r;
+			goto undo;
 	}
 	return 0;
+
+undo:
+	while (++i < s->nr_nodes)
+		if (s->nodes[i]->ops->preresume_undo)
+			s->nodes[i]->ops->preresume_undo(s->nodes[i]);
+	return r;
 }
 
 /**

@@ -94,6 +94,7 @@ struct vdisk_run {
  * @presuspend_undo: the suspend was given up.
  * @postsuspend: no bio is in flight and none will come.
  * @preresume: the table goes live; an error refuses the resume.
+ * @preresume_undo: another node has refused it.
  * @resume: start what runs by itself.
  * @pools: the per-bio layout is final: make what needs its size. Process
  *	context; on failure dtr is called.
@@ -141,6 +142,7 @@ struct vdisk_ops {
 	void (*presuspend_undo)(struct vdisk_node *n);
 	void (*postsuspend)(struct vdisk_node *n);
 	int (*preresume)(struct vdisk_node *n);
+	void (*preresume_undo)(struct vdisk_node *n);
 	void (*resume)(struct vdisk_node *n);
 	int (*pools)(struct vdisk_node *n);
 	sector_t (*size)(const struct vdisk_node *n);
