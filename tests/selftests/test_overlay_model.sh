@@ -28,9 +28,15 @@ null_disk 16 4096 discard=1
 B="block ${disks[0]}" B4="block ${disks[1]}" T1="block ${disks[2]}" T2="block ${disks[3]}" T3="block ${disks[4]}" L="block ${disks[5]}"
 F="file $TMP/store buffered"
 K="crypt cipher:aes-xts-plain64 key:$KEY"
-M='volatile ( ram )'
+M='volatile ( ram )' Q="blob img$$ len:16384"
 verified 'the base' -n 300 -m 128 -r 0 -S "$((seed + 1))" --size $((16384 * 512)) --dump-model "$TMP/base512" "${disks[0]}"
 verified 'the base of 4096' -n 300 -m 128 -r 0 -S "$((seed + 2))" --size $((16384 * 512)) --dump-model "$TMP/base4096" "${disks[1]}"
+dd if="${disks[0]}" of="$TMP/image" bs=1M count=8 iflag=direct status=none
+# It ends with the table that names the blob.
+while :; do
+	blobd --identity "$seed" "img$$" "$TMP/image"
+done >"$TMP/helper" 2>&1 &
+undo=("kill $!; pkill -x blobd" "${undo[@]}")
 
 # What is formatted first (W: for write_through) | block size | sectors of the base that are seen | sectors of the disk | stack
 #
@@ -63,6 +69,9 @@ shapes=(
 	"W $L;$F|4096|16384|16384|cache write_through fill:64 ( $L ) ( overlay unit:4096 ( $F ) ( $B4 ) )"
 	"$T1;W $T2|512|16384|16384|overlay ( $T1 ) ( cache write_through ( $T2 ) ( $B ) )"
 	"W $T1;W $T2|512|-|16384|cache write_through ( $T1 ) ( cache write_through ( $T2 ) ( delay write:200us/2ms@90 ( $T3 ) ) )"
+	"$T1|512|16384|16384|overlay copy_on_read fill:16 ( $T1 ) ( $Q )"
+	"$T1;$T2|512|16384|16384|overlay ( $T1 ) ( cache fill:64 ( $T2 ) ( striped chunk:16 ( $Q ) ) )"
+	"W $T1;$T2|512|16384|16384|cache write_through ( $T1 ) ( overlay copy_on_read ( $T2 ) ( $Q ) )"
 	"W $K ( $T1 );$T2|512|16384|16384|cache write_through ( $K ( $T1 ) ) ( overlay ( $T2 ) ( $B ) )"
 )
 left=()
@@ -159,5 +168,8 @@ for ((k = 0; k < many; k++)); do
 done
 comment "seed $seed, $many of ${#shapes[@]} shapes, $nr_ops operations"
 unlink_key k
+kill %1
+pkill -x blobd
+wait
 run_ok 'nothing holds the module' rmmod dm_vdisk
 done_testing
