@@ -626,6 +626,23 @@ static void add_keys(void)
 		fail("add_key");
 }
 
+/* Is that in the line? Any of its letters may be escaped. */
+static bool mentions(const char *word)
+{
+	const char *at, *from, *left;
+
+	for (from = user; *from; from++) {
+		for (at = from, left = word; *left; at++)
+			if (*at == *left)
+				left++;
+			else if (*at != '\\')
+				break;
+		if (!*left)
+			return true;
+	}
+	return false;
+}
+
 int main(int argc, char **argv)
 {
 	unsigned long nr_valid, nr_mutated, seconds, i, loaded = 0, live = 0;
@@ -674,7 +691,7 @@ int main(int argc, char **argv)
 		 * Whether there is a store is known when it is read; here it is on a device that keeps nothing, and reads
 		 * as chance has it. Of pr that is EBADMSG.
 		 */
-		if (!resume() && !strstr(user, "overlay") && (strncmp(user, "pr ", 3) || errno != EBADMSG)) {
+		if (!resume() && !mentions("overlay") && (!mentions("nexus:") || errno != EBADMSG)) {
 			fprintf(stderr, "resume of %llu sectors, %s: %s\n", (unsigned long long)sectors, user,
 				strerror(errno));
 			fail("resume");
