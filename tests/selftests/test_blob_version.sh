@@ -96,6 +96,13 @@ dead
 image=$TMP/tail
 is "$(timeout 60 blobd --identity '"u"' two "$image" 2>&1 | sed 's/.*: //')" 'Stale file handle' 'two blobs: the second may not'
 gone a
+# By name, wherever it is
+all a "overlay ( block $store ) ( concat ( block ${disks[1]} len:1024 ) ( blob two len:$((len - 1024)) ) )"
+is "$(timeout 60 blobd --identity '"u"' two "$image" 2>&1 | sed 's/.*: //')" 'Stale file handle' 'two blobs: nor without the first'
+helper --identity '"t"' two
+some 65536 1048576 'two blobs: the one that it had'
+dead
+gone a
 format "$store"
 all a "$line"
 helper --identity '"u"' two
@@ -106,6 +113,61 @@ words=$(printf ' ( blob b%s len:64 )' {1..9})
 run_fails 'nine blobs below a store' vd a $((9 * 64)) "overlay ( block $store ) ( concat$words )"
 dmesg | grep -q 'base: more than 8 blobs'
 ok $? 'nine blobs: the error says so'
+# A helper that does not say what it has is there first: the store cannot believe it.
+format "$store"
+ro a "cache ( block $store ) ( $blob )"
+serves '"1"' "$old"
+some 65536 0 'a helper that says nothing: a store that knows'
+dead
+gone a
+dmsetup create "${VD}a" --notable
+dmsetup load "${VD}a" --readonly --table "0 $len vdisk cache ( block $store ) ( $blob )"
+serves '' "$new"
+run_fails 'a helper that says nothing: it does not go live' dmsetup resume "${VD}a"
+dead
+# A mistake that has had no consequences is over with the helper.
+serves '"2"' "$new"
+run_fails 'a mistake: it does not go live' dmsetup resume "${VD}a"
+dead
+serves '"1"' "$old"
+run_ok 'a mistake: it does with the right one' dmsetup resume "${VD}a"
+some 65536 65536 'a mistake: all is well'
+dead
+gone a
+run_ok 'the same bytes by another name' vdisk repair --unpin "$store"
+is "$(fields "$store")" '[0,0]' 'it knows of no version'
+ro a "cache ( block $store ) ( $blob )"
+serves '"2"' "$old"
+some 65536 131072 'and takes the next'
+dead
+gone a
+is "$(fields "$store")" '[2,1]' 'which it keeps'
+# States that do not change, of what was written before anybody had said what the base is
+format "$store"
+all a "overlay ( block $store ) ( $blob )"
+put "$a" x 4096
+sync "$a"
+serves '"1"' "$old"
+put "$a" y 4096
+sync "$a"
+dead
+gone a
+is "$(fields "$store")" '[2,1]' 'written anew: over a version that is known'
+# Two targets: what the second refuses, the first has not pinned.
+format "$store"
+format "$other"
+ro a "cache ( block $store ) ( $blob )"
+serves '"1"' "$old"
+some 65536 0 'refused by another: a store that knows'
+dead
+gone a
+dmsetup create "${VD}b" --readonly --table "0 $len vdisk $blob"
+run_fails 'refused by another' ro a "concat ( cache ( block $store ) ( $blob len:2048 ) ) ( cache ( block ${disks[0]} start:12000 ) ( zero ) )"
+gone a
+serves '"2"' "$new"
+run_ok 'refused by another: nothing is left of it' cmp -n 4096 "/dev/mapper/${VD}b" "$new"
+dead
+gone b
 # A store that has all needs no base, so none is pinned.
 format "$store"
 ro a "cache ( block $store ) ( $blob )"

@@ -53,7 +53,9 @@ slept() {
 		/ sched_switch: / && inside[$1] && !/prev_state=R/ { sleeps++ }
 		END { print entered + 0, sleeps + 0 }' "$TMP/trace"
 }
+# shellcheck disable=SC2016 # the kernel's
 map=(dm_vdisk:vdisk_map '+16($arg2)')	# bio->bi_opf
+# shellcheck disable=SC2016
 traced hrtimer_nanosleep '+0($stack)' sleep 0.01
 sed -i 's/opf=.*/opf=1/' "$TMP/trace"
 is "$(slept 1)" '1 1' 'a nap is seen'

@@ -74,6 +74,7 @@ lines=(
 	'overlay volatile ( ram ) ( overlay ( blob b len:8 ) ( zero ) )' 'overlay volatile ( blob b len:8 ) ( zero )' 'overlay ( delay ( blob b len:8 ) ) ( zero )' 'cache write_through ( ram ) ( zero )'
 	'pr domain:d nexus:n ( ram ) ( ram )' 'pr domain:d nexus:n ( ram ) ( concat ( zero ) )' 'pr domain:d nexus:n ( ram ) ( blob b len:8 )'
 	"pr domain:d nexus:n ( ram ) ( overlay volatile ( file $PWD/base.img ) ( ram ) )"
+	"overlay ( file $PWD/base.img ) ( concat$(printf ' ( blob b%s len:256 )' {1..9}) )"
 )
 for line in "${lines[@]}"; do
 	wanted=$(vdisk check-line "$line" 2>&1)

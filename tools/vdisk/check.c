@@ -380,6 +380,22 @@ static int repair_presence(struct store *store, const struct store_report *repor
 	return status;
 }
 
+/* Only who asks for it knows that the bytes are the same. */
+static int repair_pins(struct store *store)
+{
+	struct vdisk_store_sb sb = *store->sb;
+	int status;
+
+	if (!(le64_to_cpu(sb.incompat) & VDISK_STORE_PINNED))
+		return VDISK_OK;
+	sb.incompat &= cpu_to_le64(~VDISK_STORE_PINNED);
+	memset(sb.pins, 0, sizeof(sb.pins));
+	status = store_write_sb(store, &sb);
+	if (!status)
+		fprintf(stderr, "vdisk: %s: of which versions of blobs it is, is forgotten\n", store->path);
+	return status;
+}
+
 static int repair(const struct vdisk_args *args)
 {
 	struct store_report report = { .quiet = args->json }, after = { .quiet = args->json };
@@ -400,6 +416,8 @@ static int repair(const struct vdisk_args *args)
 	if (!status && store_area_end(&store) > store.size)
 		status = vdisk_fail("%s: is cut off; make it as long as it was, then try again", args->store);
 	status = status ?: repair_sb(&store, &report, as && !strcmp(as, "absent")) ?: repair_presence(&store, &report, as);
+	if (!status && vdisk_option(args, "unpin"))
+		status = repair_pins(&store);
 	json_object_put(report.problems);
 	if (!status) {
 		if (!args->json && store_status(&report))
@@ -449,6 +467,8 @@ const struct vdisk_command vdisk_repair = {
 	.options = (const struct vdisk_option[]){
 		{ "damaged-as", "STATE", "take the units of damaged sectors for absent (they read as the base) or\n"
 					 "data (they read as what lies in the store)" },
+		{ "unpin", NULL, "forget of which versions of blobs the store is: the next one is taken for the same. If its\n"
+				 "bytes are others, the disk is damaged" },
 		{}
 	},
 	.run = repair,

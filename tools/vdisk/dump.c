@@ -58,26 +58,29 @@ static void flags_text(char *text, size_t size, __u32 flags)
 		 flags & VDISK_STORE_FULL ? " full" : "", flags & VDISK_STORE_MERGED ? " merged" : "");
 }
 
-/* Digests of identities, up to the last that is one. */
-static struct json_object *pins_json(const __u8 (*pins)[VDISK_STORE_PIN])
+/* Those that are not free: digests of a name and of an identity, in hex */
+static struct json_object *pins_json(const struct vdisk_store_pin *pins)
 {
-	static const __u8 none[VDISK_STORE_PIN];
+	static const struct vdisk_store_pin none;
 	struct json_object *array = json_object_new_array();
-	int nr = VDISK_STORE_PINS;
 
-	while (nr && !memcmp(pins[nr - 1], none, sizeof(none)))
-		nr--;
-	for (int i = 0; i < nr; i++) {
-		char text[2 * VDISK_STORE_PIN + 1];
+	for (int i = 0; i < VDISK_STORE_PINS; i++) {
+		char text[2 * sizeof(none) + 2];
+		char *at = text;
 
+		if (!memcmp(&pins[i], &none, sizeof(none)))
+			continue;
 		for (int k = 0; k < VDISK_STORE_PIN; k++)
-			sprintf(text + 2 * k, "%02x", pins[i][k]);
+			at += sprintf(at, "%02x", pins[i].name[k]);
+		*at++ = ':';
+		for (int k = 0; k < VDISK_STORE_PIN; k++)
+			at += sprintf(at, "%02x", pins[i].identity[k]);
 		json_object_array_add(array, json_object_new_string(text));
 	}
 	return array;
 }
 
-static void pins_text(const __u8 (*pins)[VDISK_STORE_PIN])
+static void pins_text(const struct vdisk_store_pin *pins)
 {
 	struct json_object *array = pins_json(pins);
 

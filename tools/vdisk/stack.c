@@ -259,6 +259,19 @@ static bool is_below(const struct vdisk_node *n, const struct vdisk_node *top)
 	return n;
 }
 
+/* vdisk_meta_find_blobs() */
+static int blobs_check(struct vdisk_node *n)
+{
+	const struct vdisk_stack *s = n->stack;
+	unsigned int nr = 0;
+
+	for (unsigned int i = 0; i < s->nr_nodes; i++)
+		nr += s->nodes[i]->ops == &vdisk_blob_ops && is_below(s->nodes[i], n->children[1]);
+	if (n->val[OVERLAY_VOLATILE].set || nr <= VDISK_STORE_PINS)
+		return 0;
+	return vdisk_node_fail(n, -EINVAL, "base: more than %u blobs: a store cannot tell their versions", VDISK_STORE_PINS);
+}
+
 /* vdisk_merge_relies_on() */
 static bool relies_on(const struct vdisk_node *below, const struct vdisk_node *base)
 {
@@ -293,7 +306,7 @@ static int overlay_check(struct vdisk_node *n)
 		return vdisk_node_fail(n, -EINVAL, "%s: needs copy_on_read", n->val[OVERLAY_FILL].set ? "fill" : "read_ahead");
 	if (n->val[OVERLAY_COPY].set && only_read(n))
 		return vdisk_node_fail(n, -EINVAL, "copy_on_read: as a base it is only read; use a cache below it");
-	return is_merged(n) ? merge_check(n) : 0;
+	return blobs_check(n) ?: (is_merged(n) ? merge_check(n) : 0);
 }
 
 /* vdisk_through_check_use(), as far as words tell */
@@ -301,7 +314,7 @@ static int cache_check(struct vdisk_node *n)
 {
 	if (stack_is_through(n) && n->children[1]->ops == &vdisk_zero_ops)
 		return vdisk_node_fail(n, -EINVAL, "write_through: a base that is zero keeps nothing of what is written");
-	return 0;
+	return blobs_check(n);
 }
 
 static int pr_check(struct vdisk_node *n)

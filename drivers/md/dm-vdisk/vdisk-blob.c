@@ -55,6 +55,7 @@
  * @fails: messages "fail" so far; under the blob's lock as what follows
  * @requeues: in a noflush suspend: dm core keeps the bios
  * @suspended: hydration does not wait
+ * @pins: a store above knows of which version it is; under vdisk_blobs_lock
  */
 struct vdisk_blob_node {
 	struct vdisk_node *n;
@@ -64,6 +65,7 @@ struct vdisk_blob_node {
 	u32 fails;
 	bool requeues;
 	bool suspended;
+	bool pins;
 };
 
 /**
@@ -503,59 +505,98 @@ struct vdisk_blob *vdisk_blob_find(const char *name)
 /**
  * vdisk_blob_set_pin - all bytes of a blob are of one version from now on
  * @blob: the blob
- * @pin: digest of its identity, VDISK_STORE_PIN bytes
+ * @pin: VDISK_STORE_PIN bytes of the digest of its identity
  *
  * Context: Process context, under vdisk_blobs_lock.
- * Return: 0, or -ESTALE if it is another one already.
+ * Return: 0, or -ESTALE if it is another one already, or may be.
  */
 int vdisk_blob_set_pin(struct vdisk_blob *blob, const u8 *pin)
 {
 	lockdep_assert_held(&vdisk_blobs_lock);
 	if (blob->pinned)
 		return memcmp(blob->pin, pin, sizeof(blob->pin)) ? -ESTALE : 0;
+	/* Those have not said what they have. */
+	if (READ_ONCE(blob->nr_files))
+		return -ESTALE;
 	memcpy(blob->pin, pin, sizeof(blob->pin));
-	/* Pairs with the acquire in vdisk_blob_pinned(). */
-	smp_store_release(&blob->pinned, true);
+	blob->pinned = true;
 	return 0;
+}
+
+/* A pin that no byte, helper or store depends on was a mistake that is over. */
+static void vdisk_blob_loosen(struct vdisk_blob *blob)
+{
+	struct vdisk_blob_node *b;
+	bool used;
+
+	lockdep_assert_held(&vdisk_blobs_lock);
+	spin_lock(&blob->lock);
+	used = blob->nr_files || blob->supplied;
+	spin_unlock(&blob->lock);
+	list_for_each_entry(b, &blob->nodes, list)
+		used |= b->pins;
+	if (!used)
+		blob->pinned = false;
 }
 
 /**
  * vdisk_blob_pin - the same, by a store that has parts of it
  * @n: a node of the blob
- * @pin: as the store has it; all 0: it has none
+ * @pin: as the store has it
  *
  * Context: Process context, may sleep.
  * Return: 0, or -ESTALE.
  */
 int vdisk_blob_pin(struct vdisk_node *n, const u8 *pin)
 {
-	const struct vdisk_blob_node *b = n->priv;
-	int r = 0;
+	struct vdisk_blob_node *b = n->priv;
+	int r;
 
 	mutex_lock(&vdisk_blobs_lock);
-	if (memchr_inv(pin, 0, VDISK_STORE_PIN))
-		r = vdisk_blob_set_pin(b->blob, pin);
+	r = vdisk_blob_set_pin(b->blob, pin);
+	if (!r)
+		b->pins = true;
 	mutex_unlock(&vdisk_blobs_lock);
 	return r;
 }
 
 /**
- * vdisk_blob_pinned - of which version are a blob's bytes?
- * @n: a node of the blob
- * @pin: set to the digest, if there is one
+ * vdisk_blob_unpin - the table that the store is of does not go live
+ * @n: the node
  *
- * Context: Any. Sees what was pinned before any byte of it was supplied.
- * Return: whether there is one.
+ * Context: Process context, may sleep.
  */
-bool vdisk_blob_pinned(const struct vdisk_node *n, u8 *pin)
+void vdisk_blob_unpin(struct vdisk_node *n)
 {
-	const struct vdisk_blob_node *b = n->priv;
+	struct vdisk_blob_node *b = n->priv;
 
-	/* Pairs with the release in vdisk_blob_set_pin(). */
-	if (!smp_load_acquire(&b->blob->pinned))
-		return false;
-	memcpy(pin, b->blob->pin, sizeof(b->blob->pin));
-	return true;
+	mutex_lock(&vdisk_blobs_lock);
+	b->pins = false;
+	vdisk_blob_loosen(b->blob);
+	mutex_unlock(&vdisk_blobs_lock);
+}
+
+/**
+ * vdisk_blob_pinned - of which version are a blob's bytes, for a store to keep?
+ * @n: a node of the blob
+ * @pin: set, if that is known
+ *
+ * Context: Process context; a commit, so nothing is allocated under the lock.
+ * Return: whether it is.
+ */
+bool vdisk_blob_pinned(struct vdisk_node *n, u8 *pin)
+{
+	struct vdisk_blob_node *b = n->priv;
+	bool pinned;
+
+	mutex_lock(&vdisk_blobs_lock);
+	pinned = b->blob->pinned;
+	if (pinned) {
+		memcpy(pin, b->blob->pin, sizeof(b->blob->pin));
+		b->pins = true;
+	}
+	mutex_unlock(&vdisk_blobs_lock);
+	return pinned;
 }
 
 /**
@@ -610,12 +651,15 @@ void vdisk_blob_detach(struct vdisk_blob_file *file)
 	struct vdisk_blob *blob = file->blob;
 	LIST_HEAD(ended);
 
+	mutex_lock(&vdisk_blobs_lock);
 	spin_lock(&blob->lock);
 	__vdisk_blob_again_all(blob, file, &ended);
 	list_del(&file->list);
 	blob->nr_files--;
 	__vdisk_blob_check_lost(blob);
 	spin_unlock(&blob->lock);
+	vdisk_blob_loosen(blob);
+	mutex_unlock(&vdisk_blobs_lock);
 	vdisk_blob_finish(&ended);
 	vdisk_blob_put(blob);
 }
@@ -976,6 +1020,7 @@ void vdisk_blob_end(struct vdisk_blob *blob, struct vdisk_blob_supply *sup,
 		blob->count.pushes++;
 		blob->count.dropped += list_empty(&sup->ios);
 	}
+	blob->supplied |= done && !sup->status && !list_empty(&sup->ios);
 	list_for_each_entry_safe(st, next, &sup->ios, list) {
 		blk_status_t status = done ? sup->status : BLK_STS_OK;
 
@@ -1259,6 +1304,7 @@ static void vdisk_blob_dtr(struct vdisk_node *n)
 
 	mutex_lock(&vdisk_blobs_lock);
 	list_del(&b->list);
+	vdisk_blob_loosen(blob);
 	if (list_empty(&blob->nodes)) {
 		list_del(&blob->list);
 		spin_lock(&blob->lock);

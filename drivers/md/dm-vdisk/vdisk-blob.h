@@ -62,14 +62,15 @@ struct vdisk_blob_count {
  * @list: in vdisk_blobs, while a table names it
  * @refs: nodes and files
  * @nodes: by vdisk_blob_node.list
- * @pinned: release store behind @pin, and for good
- * @pin: digest of the identity that helpers have to state
+ * @pinned: helpers have to state what @pin is a digest of
+ * @pin: first bytes of the SHA-256 of an identity
  * @name: its name
  * @len: sectors
  * @uid: who may attach
  * @watch: looks for helpers that are lost, and ends what shall not wait longer
  * @lock: guards what follows; process context only
  * @dead: no table names it any more
+ * @supplied: bytes of it were given to bios
  * @event: tell the tables' event waiters
  * @pending: by first sector
  * @fifo: the same by priority and arrival
@@ -96,6 +97,7 @@ struct vdisk_blob {
 	struct delayed_work watch;
 	spinlock_t lock;	/* guards what follows */
 	bool dead;
+	bool supplied;
 	bool event;
 	struct rb_root pending;
 	struct list_head fifo[VDISK_BLOB_PRIOS];
@@ -193,7 +195,8 @@ extern u64 vdisk_blobs_made;
 struct vdisk_blob *vdisk_blob_find(const char *name);
 void vdisk_blob_put(struct vdisk_blob *blob);
 int vdisk_blob_pin(struct vdisk_node *n, const u8 *pin);
-bool vdisk_blob_pinned(const struct vdisk_node *n, u8 *pin);
+void vdisk_blob_unpin(struct vdisk_node *n);
+bool vdisk_blob_pinned(struct vdisk_node *n, u8 *pin);
 int vdisk_blob_set_pin(struct vdisk_blob *blob, const u8 *pin);
 void vdisk_blob_attach(struct vdisk_blob_file *file, struct vdisk_blob *blob);
 void vdisk_blob_detach(struct vdisk_blob_file *file);

@@ -32,8 +32,8 @@
  * vdisk-through.c.
  *
  * If the base fails, the reads go on to it one by one, as if there was no fill:
- * they fail where it is bad and nowhere else. But if it cannot be reached, they
- * have waited for that long enough.
+ * they fail where it is bad and nowhere else. But if it is a blob that nobody
+ * supplies, they have waited for that long enough.
  *
  * Nor do reads wait for a fill whose I/O is idle: they pass it.
  *
@@ -124,9 +124,11 @@ struct vdisk_fills {
  * @punch: its units, those of @nr rounded up; in the node's list while stored
  * @at: the first unit that may still have to be stored
  * @status: of what the last bio did
- * @read: that was a read of the base, which must not give up early
+ * @base: that was a read of the base
+ * @read: and it must not give up early
  * @loads: it runs where it may wait for presence to be read
- * @outcome: BLK_STS_OK: the store has it now; BLK_STS_AGAIN: not this time
+ * @outcome: BLK_STS_OK: the store has it now; BLK_STS_AGAIN: not this time;
+ *	BLK_STS_TRANSPORT: the base is out of reach
  * @ended: called with @data and @outcome before the fill is given back, or NULL
  * @data: for that
  * @idle: REQ_BACKGROUND, if its I/O is to come behind all other, and else 0
@@ -147,6 +149,7 @@ struct vdisk_fill {
 	struct vdisk_punch punch;
 	u64 at;
 	blk_status_t status;
+	bool base;
 	bool read;
 	bool loads;
 	blk_status_t outcome;
@@ -429,6 +432,12 @@ static void vdisk_fill_prepare(struct vdisk_fill *fill, blk_opf_t opf,
 	}
 }
 
+/* To hydration BLK_STS_TRANSPORT says that the base is out of reach. */
+static blk_status_t vdisk_fill_store_outcome(blk_status_t status)
+{
+	return status == BLK_STS_TRANSPORT ? BLK_STS_IOERR : status;
+}
+
 static void vdisk_fill_stored(struct vdisk_fill *fill)
 {
 	struct vdisk_fills *f = fill->f;
@@ -442,7 +451,7 @@ static void vdisk_fill_stored(struct vdisk_fill *fill)
 		f->ops->filled(f->n);
 	} else {
 		atomic64_inc(&f->dropped);
-		fill->outcome = fill->status;
+		fill->outcome = vdisk_fill_store_outcome(fill->status);
 		if (fill->status != BLK_STS_DM_REQUEUE)
 			f->ops->failed(f->n, fill->status);
 	}
@@ -532,12 +541,12 @@ static void vdisk_fill_copy(const struct vdisk_fill *fill, struct bio *bio)
 	}
 }
 
-/* Nothing can be read of the base now: a part of the block as little as all. */
-static bool vdisk_fill_is_cut_off(const struct vdisk_fill *fill)
+/* No helper: for a part of the block as little as for all of it. */
+static bool vdisk_fill_has_no_helper(const struct vdisk_fill *fill)
 {
-	return fill->status == BLK_STS_DM_REQUEUE ||
-	       fill->status == BLK_STS_TRANSPORT ||
-	       fill->status == BLK_STS_TIMEOUT;
+	return fill->base && vdisk_fill_base(fill->f)->ops == &vdisk_blob_ops &&
+	       (fill->status == BLK_STS_TRANSPORT ||
+		fill->status == BLK_STS_TIMEOUT);
 }
 
 /* The block cannot be read as a whole. */
@@ -545,7 +554,7 @@ static void vdisk_fill_refuse(struct vdisk_fill *fill, struct vdisk_io *io)
 {
 	struct vdisk_node *n = fill->f->n;
 
-	if (vdisk_fill_is_cut_off(fill) ||
+	if (fill->status == BLK_STS_DM_REQUEUE || vdisk_fill_has_no_helper(fill) ||
 	    (fill->read && bio_sectors(io->bio) == fill->nr))
 		vdisk_end(io, n, fill->status);
 	else
@@ -591,7 +600,8 @@ static void vdisk_fill_serve(struct vdisk_io *own)
 		vdisk_end(io, f->n, BLK_STS_OK);
 	}
 	if (status) {
-		fill->outcome = status;
+		fill->outcome = fill->base ? status :
+					     vdisk_fill_store_outcome(status);
 		vdisk_fill_put(fill);
 		return;
 	}
@@ -634,6 +644,7 @@ static void vdisk_fill_begin(struct vdisk_io *io)
 
 	/* A leaf that its readers need is there; this may be its neighbour. */
 	fill->status = BLK_STS_OK;
+	fill->base = false;
 	fill->read = false;
 	if (vdisk_presence_look(f->presence, unit, nr, &index) != VDISK_LOOK_READY) {
 		if (!fill->loads) {
@@ -653,7 +664,7 @@ static void vdisk_fill_begin(struct vdisk_io *io)
 		}
 		wanted &= !fill->status;
 		if (fill->status || (!wanted && known))
-			fill->outcome = fill->status;
+			fill->outcome = vdisk_fill_store_outcome(fill->status);
 		opf |= fill->ended ? fill->idle : REQ_RAHEAD;
 		/* Who comes now begins another one. */
 		if (!wanted)
@@ -668,6 +679,7 @@ static void vdisk_fill_begin(struct vdisk_io *io)
 		vdisk_fill_serve(io);
 		return;
 	}
+	fill->base = true;
 	fill->read = opf == REQ_OP_READ;
 	vdisk_fill_prepare(fill, opf, 0, fill->nr);
 	vdisk_fill_charge(fill);
@@ -747,7 +759,8 @@ void vdisk_fill_look(struct vdisk_fills *f, sector_t sector)
  * @sector: in the block
  * @idle: its I/O comes behind all other
  * @ended: called when it has ended, in any context; BLK_STS_OK: the store has the
- *	block; BLK_STS_AGAIN: it could not be kept this time; else: why it never can
+ *	block; BLK_STS_AGAIN: it could not be kept this time; BLK_STS_TRANSPORT:
+ *	the base is out of reach; else: why it never can
  * @data: for that
  *
  * Context: Process context.
@@ -832,6 +845,7 @@ static enum vdisk_fill_answer __vdisk_fill_read(struct vdisk_fills *f,
 	spin_unlock_irq(&f->lock);
 	if (passes) {
 		vdisk_defer(io, vdisk_fill_pass);
+		vdisk_fill_follow(f, block);
 	} else if (new) {
 		vdisk_fill_start(new);
 		vdisk_fill_follow(f, block);

@@ -76,13 +76,10 @@ static sector_t vdisk_hydrate_end(const struct vdisk_hydrate *h)
 
 static void vdisk_hydrate_missed(struct vdisk_hydrate *h, blk_status_t why)
 {
-	bool cut_off = why == BLK_STS_TRANSPORT || why == BLK_STS_TIMEOUT;
 	bool again = why == BLK_STS_AGAIN || why == BLK_STS_RESOURCE ||
-		     why == BLK_STS_DM_REQUEUE || cut_off;
+		     why == BLK_STS_DM_REQUEUE;
 
 	WRITE_ONCE(*(again ? &h->again : &h->bad), true);
-	if (cut_off)
-		WRITE_ONCE(h->cut_off, true);
 }
 
 /* A fill of ours has ended. Any context. */
@@ -90,8 +87,12 @@ static void vdisk_hydrate_ended(void *data, blk_status_t outcome)
 {
 	struct vdisk_hydrate *h = data;
 
-	if (outcome)
+	if (outcome == BLK_STS_TRANSPORT) {
+		WRITE_ONCE(h->again, true);
+		WRITE_ONCE(h->cut_off, true);
+	} else if (outcome) {
 		vdisk_hydrate_missed(h, outcome);
+	}
 	/* Who finds none flying sees that. */
 	atomic_fetch_dec_release(&h->flying);
 	if (READ_ONCE(h->on))
@@ -157,10 +158,6 @@ static void vdisk_hydrate_work(struct work_struct *work)
 
 	if (xchg(&h->restart, false))
 		vdisk_hydrate_begin(h);
-	if (xchg(&h->cut_off, false)) {
-		queue_delayed_work(h->wq, &h->work, VDISK_HYDRATE_PAUSE);
-		return;
-	}
 	/* A resume starts it again. */
 	while (READ_ONCE(h->on) && !vdisk_fills_stopped(h->f) &&
 	       atomic_read(&h->flying) < VDISK_HYDRATE_FILLS) {
@@ -168,6 +165,10 @@ static void vdisk_hydrate_work(struct work_struct *work)
 		sector_t nr;
 		int r;
 
+		if (xchg(&h->cut_off, false)) {
+			queue_delayed_work(h->wq, &h->work, VDISK_HYDRATE_PAUSE);
+			return;
+		}
 		if (rate && h->due > now) {
 			queue_delayed_work(h->wq, &h->work,
 					   nsecs_to_jiffies(h->due - now) + 1);

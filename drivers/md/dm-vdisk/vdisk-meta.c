@@ -12,6 +12,9 @@
  */
 #include <linux/completion.h>
 #include <linux/slab.h>
+#include <linux/string.h>
+
+#include <crypto/sha2.h>
 
 #include "vdisk-blob.h"
 #include "vdisk-meta.h"
@@ -268,6 +271,12 @@ int vdisk_meta_grow(struct vdisk_meta *m, sector_t len)
 	return vdisk_meta_change_sb(m, &new);
 }
 
+static void vdisk_meta_clear_pins(struct vdisk_store_sb *sb)
+{
+	sb->incompat &= cpu_to_le64(~VDISK_STORE_PINNED);
+	memset(sb->pins, 0, sizeof(sb->pins));
+}
+
 /**
  * vdisk_meta_detach - a full store gets zeroes as its base
  * @m: the metadata
@@ -281,8 +290,7 @@ int vdisk_meta_detach(struct vdisk_meta *m)
 
 	new.base_len = cpu_to_le64(VDISK_UNBOUNDED);
 	new.flags &= cpu_to_le32(~VDISK_STORE_FULL);
-	new.incompat &= cpu_to_le64(~VDISK_STORE_PINNED);
-	memset(new.pins, 0, sizeof(new.pins));
+	vdisk_meta_clear_pins(&new);
 	return vdisk_meta_change_sb(m, &new);
 }
 
@@ -298,6 +306,7 @@ int vdisk_meta_empty(struct vdisk_meta *m)
 	struct vdisk_store_sb new = *m->sb;
 
 	new.epoch = cpu_to_le64(le64_to_cpu(new.epoch) + 1);
+	vdisk_meta_clear_pins(&new);
 	new.flags &= cpu_to_le32(~VDISK_STORE_DIRTY);
 	return vdisk_meta_change_sb(m, &new);
 }
@@ -388,27 +397,75 @@ int vdisk_meta_find_blobs(struct vdisk_meta *m)
 	return 0;
 }
 
+static bool vdisk_meta_has_pin(const u8 *digest)
+{
+	return memchr_inv(digest, 0, VDISK_STORE_PIN);
+}
+
+/* The pin that has the blob's name; the first one that has none gets it. */
+static struct vdisk_store_pin *vdisk_meta_find_pin(struct vdisk_store_sb *sb,
+						   const struct vdisk_node *blob)
+{
+	const char *name = blob->val[BLOB_NAME].str;
+	struct vdisk_store_pin *pin;
+	u8 digest[SHA256_DIGEST_SIZE];
+
+	sha256(name, strlen(name), digest);
+	for (pin = sb->pins; pin < sb->pins + VDISK_STORE_PINS; pin++) {
+		if (!vdisk_meta_has_pin(pin->name))
+			memcpy(pin->name, digest, sizeof(pin->name));
+		if (!memcmp(pin->name, digest, sizeof(pin->name)))
+			return pin;
+	}
+	return NULL;
+}
+
 /**
- * vdisk_meta_check_pins - hold the blobs to the versions that the store knows
+ * vdisk_meta_pin_blobs - hold the blobs to the versions that the store knows
  * @m: the metadata, with its superblock
  *
  * Context: Process context, may sleep; the table goes live.
  * Return: 0, or -errno after vdisk_fail().
  */
-int vdisk_meta_check_pins(struct vdisk_meta *m)
+int vdisk_meta_pin_blobs(struct vdisk_meta *m)
 {
+	struct vdisk_store_sb sb = *m->sb;
+	struct vdisk_store_pin *pin;
 	unsigned int i;
 	int r = 0;
 
-	if (!(le64_to_cpu(m->sb->incompat) & VDISK_STORE_PINNED))
-		return 0;
-	for (i = 0; i < m->nr_blobs && !r; i++)
-		r = vdisk_blob_pin(m->blobs[i], m->sb->pins[i]);
+	for (i = 0; i < m->nr_blobs && !r; i++) {
+		pin = vdisk_meta_find_pin(&sb, m->blobs[i]);
+		if (!pin)
+			return vdisk_fail(m->n, -EINVAL,
+					  "store: knows the versions of %u other blobs: there is no room for '%s'",
+					  VDISK_STORE_PINS,
+					  m->blobs[i]->val[BLOB_NAME].str);
+		if (!vdisk_meta_has_pin(pin->identity))
+			continue;
+		r = vdisk_blob_pin(m->blobs[i], pin->identity);
+		if (r)
+			vdisk_fail(m->n, r,
+				   "store: has another version of blob '%s' than its helper or another store; see vdisk repair --unpin",
+				   m->blobs[i]->val[BLOB_NAME].str);
+	}
 	if (r)
-		return vdisk_fail(m->n, r,
-				  "store: has another version of blob '%s' than its helper or another store: format it anew, or give the helper that version",
-				  m->blobs[i - 1]->val[BLOB_NAME].str);
-	return 0;
+		vdisk_meta_unpin_blobs(m);
+	return r;
+}
+
+/**
+ * vdisk_meta_unpin_blobs - undo vdisk_meta_pin_blobs(), as far as nothing was read
+ * @m: the metadata
+ *
+ * Context: Process context, may sleep.
+ */
+void vdisk_meta_unpin_blobs(struct vdisk_meta *m)
+{
+	unsigned int i;
+
+	for (i = 0; i < m->nr_blobs; i++)
+		vdisk_blob_unpin(m->blobs[i]);
 }
 
 /*
@@ -418,16 +475,32 @@ int vdisk_meta_check_pins(struct vdisk_meta *m)
 static blk_status_t vdisk_meta_pin(struct vdisk_meta *m)
 {
 	struct vdisk_store_sb new = *m->sb;
+	struct vdisk_store_pin *pin;
 	bool changed = false;
 	unsigned int i;
+	u8 digest[VDISK_STORE_PIN];
 
-	for (i = 0; i < m->nr_blobs; i++)
-		changed |= !memchr_inv(new.pins[i], 0, sizeof(new.pins[i])) &&
-			   vdisk_blob_pinned(m->blobs[i], new.pins[i]);
+	for (i = 0; i < m->nr_blobs; i++) {
+		if (!vdisk_blob_pinned(m->blobs[i], digest))
+			continue;
+		pin = vdisk_meta_find_pin(&new, m->blobs[i]);
+		/* There was room for it when the table went live. */
+		if (WARN_ON_ONCE(!pin))
+			return BLK_STS_IOERR;
+		changed |= !vdisk_meta_has_pin(pin->identity);
+		memcpy(pin->identity, digest, sizeof(digest));
+	}
 	if (!changed)
 		return BLK_STS_OK;
 	new.incompat |= cpu_to_le64(VDISK_STORE_PINNED);
 	return vdisk_meta_write_sb(m, &new);
+}
+
+/* As far as it is in memory: what is written anew is. */
+static bool vdisk_meta_has_something(const struct vdisk_meta *m)
+{
+	return READ_ONCE(m->presence->nr[VDISK_DATA]) ||
+	       READ_ONCE(m->presence->nr[VDISK_ZERO]);
 }
 
 static sector_t vdisk_meta_sector(const struct vdisk_meta *m,
@@ -584,7 +657,7 @@ blk_status_t vdisk_meta_commit(struct vdisk_meta *m)
 
 	do {
 		status = vdisk_meta_collect(m, &from);
-		if (!status && m->nr)
+		if (!status && (m->nr || vdisk_meta_has_something(m)))
 			status = vdisk_meta_pin(m);
 		if (!status)
 			status = vdisk_meta_flush(m);

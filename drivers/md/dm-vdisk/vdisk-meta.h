@@ -46,7 +46,8 @@ struct vdisk_meta *vdisk_meta_create(struct vdisk_node *n,
 				     struct vdisk_store_sb *sb);
 void vdisk_meta_destroy(struct vdisk_meta *m);
 int vdisk_meta_find_blobs(struct vdisk_meta *m);
-int vdisk_meta_check_pins(struct vdisk_meta *m);
+int vdisk_meta_pin_blobs(struct vdisk_meta *m);
+void vdisk_meta_unpin_blobs(struct vdisk_meta *m);
 int vdisk_meta_read_sb(struct vdisk_meta *m);
 int vdisk_meta_grow(struct vdisk_meta *m, sector_t len);
 int vdisk_meta_detach(struct vdisk_meta *m);

@@ -707,7 +707,7 @@ static int vdisk_overlay_check_store(struct vdisk_node *n)
 				  "lineage: the store is of '%*pE', not of '%s'",
 				  (int)strnlen(sb->lineage, sizeof(sb->lineage)),
 				  sb->lineage, lineage);
-	return vdisk_meta_check_pins(o->meta);
+	return 0;
 }
 
 /*
@@ -771,6 +771,13 @@ static bool vdisk_overlay_is_dirty(const struct vdisk_overlay *o)
 	return le32_to_cpu(o->layer->sb.flags) & VDISK_STORE_DIRTY;
 }
 
+/* With write_through: its store may have what is not true any more. */
+static bool vdisk_overlay_is_in_doubt(const struct vdisk_overlay *o)
+{
+	return o->through && (o->layer->failed || (!o->layer->known &&
+						   vdisk_overlay_is_dirty(o)));
+}
+
 /* It was merged, and the disk goes on to be in the store nevertheless. */
 static int vdisk_overlay_go_on(struct vdisk_overlay *o)
 {
@@ -790,8 +797,7 @@ static int vdisk_overlay_prepare(struct vdisk_overlay *o)
 	const struct vdisk_layer *layer = o->layer;
 	int r = 0;
 
-	if (o->through &&
-	    (layer->failed || (!layer->known && vdisk_overlay_is_dirty(o))))
+	if (vdisk_overlay_is_in_doubt(o))
 		r = vdisk_overlay_begin_anew(o);
 	if (r || vdisk_overlay_is_fixed(o))
 		return r;
@@ -841,11 +847,16 @@ static int vdisk_overlay_open(struct vdisk_node *n)
 			return r;
 	}
 	r = vdisk_overlay_check_store(n);
+	/* What is not believed is of no version. */
+	if (!r && !vdisk_overlay_is_in_doubt(o))
+		r = vdisk_meta_pin_blobs(o->meta);
 	if (r)
 		return r;
 	r = vdisk_overlay_prepare(o);
-	if (r && !vdisk_cache_needs_no_store(o))
+	if (r && !vdisk_cache_needs_no_store(o)) {
+		vdisk_meta_unpin_blobs(o->meta);
 		return r;
+	}
 	if (r) {
 		DMERR("%s: %s", dm_table_device_name(n->stack->ti->table),
 		      n->stack->error);
@@ -895,6 +906,14 @@ static int vdisk_overlay_preresume(struct vdisk_node *n)
 	o->layer->through = o->through;
 	o->layer->live = true;
 	return 0;
+}
+
+static void vdisk_overlay_preresume_undo(struct vdisk_node *n)
+{
+	struct vdisk_overlay *o = n->priv;
+
+	if (o->meta)
+		vdisk_meta_unpin_blobs(o->meta);
 }
 
 static void vdisk_overlay_presuspend(struct vdisk_node *n)
@@ -1066,6 +1085,7 @@ static int vdisk_overlay_message(struct vdisk_node *n, unsigned int argc,
 	.presuspend = vdisk_overlay_presuspend,			\
 	.presuspend_undo = vdisk_overlay_resume,		\
 	.preresume = vdisk_overlay_preresume,			\
+	.preresume_undo = vdisk_overlay_preresume_undo,		\
 	.resume = vdisk_overlay_resume,				\
 	.postsuspend = vdisk_overlay_postsuspend,		\
 	.route = vdisk_overlay_route,				\

@@ -27,7 +27,7 @@
 #define VDISK_STORE_BASE_ID	128		/* bytes */
 #define VDISK_STORE_LINEAGE	64		/* bytes */
 #define VDISK_STORE_PINS	8		/* blobs of the base */
-#define VDISK_STORE_PIN		16		/* bytes */
+#define VDISK_STORE_PIN		8		/* bytes of a digest */
 
 /* vdisk_store_sb.incompat */
 #define VDISK_STORE_THROUGH	1ULL	/* of a cache with write_through: its base has all */
@@ -41,6 +41,12 @@
 #define VDISK_STORE_DIRTY	1U	/* with VDISK_STORE_THROUGH: base and store may differ */
 #define VDISK_STORE_FULL	2U	/* without it: nothing of the base is absent */
 #define VDISK_STORE_MERGED	4U	/* likewise: the base has all that it has */
+
+/* Of which version a blob is: digests of its name and of its identity */
+struct vdisk_store_pin {
+	__u8 name[VDISK_STORE_PIN];
+	__u8 identity[VDISK_STORE_PIN];
+};
 
 struct vdisk_store_sb {
 	__u8 magic[8];
@@ -62,7 +68,7 @@ struct vdisk_store_sb {
 	__le64 base_len;
 	__u8 base_id[VDISK_STORE_BASE_ID];
 	__u8 lineage[VDISK_STORE_LINEAGE];
-	__u8 pins[VDISK_STORE_PINS][VDISK_STORE_PIN];
+	struct vdisk_store_pin pins[VDISK_STORE_PINS];
 	__u8 reserved[64];
 };
 
