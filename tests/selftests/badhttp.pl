@@ -1,14 +1,15 @@
 #!/usr/bin/perl
 # SPDX-License-Identifier: GPL-2.0-only
 # A web server that does wrong: badhttp.pl PORT FILE MODE REQUESTS
-# What it does to the next request is in the file MODE; what it was asked is appended to REQUESTS, a line each.
+# What it does to the next request is in the file MODE; what it was asked is appended to REQUESTS, a line each: mode, path,
+# query, and of the headers Range, If-Match, Authorization, X-Secret, x-amz-security-token. It is there on all of 127.0.0.0/8.
 use strict;
 use warnings;
 use Digest::SHA qw(hmac_sha256 hmac_sha256_hex sha256_hex);
 use IO::Socket::INET;
 
 my ($port, $image, $mode_file, $log) = @ARGV;
-my $server = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => $port, Listen => 64, ReuseAddr => 1) or die "$port: $!";
+my $server = IO::Socket::INET->new(LocalPort => $port, Listen => 64, ReuseAddr => 1) or die "$port: $!";
 $SIG{CHLD} = 'IGNORE';
 $| = 1;
 print "ready\n";
@@ -47,8 +48,14 @@ sub serve {
 	my $size = -s $image;
 	my ($first, $last) = ($header{range} // '') =~ /bytes=(\d+)-(\d+)/;
 	open my $out, '>>', $log;
-	print $out "$mode $path $query ", $header{range} // '-', ' ', $header{'if-match'} // '-', ' ', $header{authorization} // '-', "\n";
+	print $out join(' ', "$mode $path $query", map { $header{$_} // '-' } qw(range if-match authorization x-secret x-amz-security-token)), "\n";
 	close $out;
+	# It answers when the mode is another one: with =FIRST only the range that begins there, others get an error.
+	while ($mode =~ /^hang(?:=(\d+))?$/) {
+		$mode = '503', last if defined $1 && $1 ne $first;
+		select undef, undef, undef, 0.02;
+		$mode = mode();
+	}
 	return print $client "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 		if ($mode eq '403') || ($mode =~ /^sas=(.*)/ && $query ne $1) || ($mode =~ /^bearer=(.*)/ && ($header{authorization} // '') ne "Bearer $1") ||
 		($mode eq 'sigv4' && !signed($path, $query, \%header));

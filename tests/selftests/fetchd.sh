@@ -68,6 +68,18 @@ fetchd() {
 	wait_for 30 grep -q 'serves img' "$TMP/fetchd.out" || comment "$(<"$TMP/fetchd.out")"
 }
 
+# managed OPTION... URL: as fetchd, of a $manager that keeps its file, and starts it again when it was killed
+managed() {
+	fdstore vdisk-fetchd --name img "$@" >"$TMP/store.out" 2>"$TMP/fetchd.out" &
+	manager=$!
+	undo+=("kill -9 $manager \$(managed_pid)")
+	wait_for 30 serves 1 || comment "$(<"$TMP/fetchd.out")"
+}
+managed_pid() { awk '$1 == "started" { pid = $2 } END { print pid }' "$TMP/store.out"; }
+
+# serves N: so often it has begun to
+serves() { (($(grep -c 'serves img' "$TMP/fetchd.out") == $1)); }
+
 # stopped: SIGTERM, and its exit status is 0
 stopped() {
 	local status=0

@@ -95,27 +95,24 @@ fetchd "$url"
 read_is 0 'kill -9, new files: every byte is right, no error'
 stopped
 reload_ro a "blob img len:$len on_loss:fail"
-fdstore vdisk-fetchd --name img "$url" >"$TMP/store.out" 2>"$TMP/fetchd.out" &
-store=$!
-undo+=("kill -9 $store")
-wait_for 30 grep -q 'serves img' "$TMP/fetchd.out"
+managed "$url"
+serves 1
 ok $? 'fd store: attached'
 grep -qx 'READY=1' "$TMP/store.out"
 ok $? 'it tells that it is ready'
-served() { (($(grep -c 'serves img' "$TMP/fetchd.out") == $1)); }
 reading a -t 4 -n 100
 for ((i = 1; i < 5; i++)); do
 	sleep 0.3
-	wait_for 30 served "$i"
-	kill -9 "$(awk '$1 == "started" { pid = $2 } END { print pid }' "$TMP/store.out")"
+	wait_for 30 serves "$i"
+	kill -9 "$(managed_pid)"
 done
-wait_for 30 served 5
+wait_for 30 serves 5
 ok $? 'fd store: attached again, each time'
 read_is 0 'kill -9, fd store, on_loss:fail: every byte is right, no error'
 is "$(awk '$1 == "started" { last = $3 } END { print (last > 0) }' "$TMP/store.out")" 1 'it got the file back'
 is "$(grep -c '^started' "$TMP/store.out")" 5 'it was started five times'
-kill "$(awk '$1 == "started" { pid = $2 } END { print pid }' "$TMP/store.out")"
-wait "$store"
+kill "$(managed_pid)"
+wait "$manager"
 ok $? 'SIGTERM: exit status 0'
 
 # A helper that is stopped is lost after its timeout.

@@ -109,6 +109,47 @@ sleep 0.3
 echo 'sig=2' >"$TMP/sas"
 read_is 0 'SAS token: expired, renewed, no error'
 stopped
+
+# Restarted while the origin does not answer: the predecessor's file is used, so that it is not lost.
+mode ok
+reload_ro a "blob img len:$len on_loss:fail helper_timeout:3s"
+managed --deadline 10s --unit 4K "$url"
+# unanswered MODE: it asks, and gets no answer
+unanswered() { mode "$1" && wait_for 20 grep -q "^$1 " "$TMP/requests"; }
+restarted() {
+	: >"$TMP/requests"
+	unanswered "$1"
+	kill -9 "$(managed_pid)"
+	: >"$TMP/requests"
+	unanswered "$1"
+}
+mode hang
+reading a -n 1
+restarted hang
+sleep 6
+is "$(counter a blob 1 lost waiting)" '0 1' 'restarted, no answer: it is not lost, the read waits'
+mode ok
+read_is 0 'restarted, an answer: the right bytes'
+compared 'restarted: it serves' a -n 5
+mode hang
+reading a -n 1
+restarted hang
+read_is 3 'restarted, no answer: the read fails after --deadline'
+mode 404
+wait_for 20 grep -q 'has no such object' "$TMP/fetchd.out"
+ok $? 'restarted, no object: it is said'
+mode ok
+wait_for 30 serves 3
+ok $? 'restarted, no object, and then there is one: it serves'
+compared 'restarted: every byte' a -n 5
+mode hang
+reading a -n 1
+restarted hang
+mode etag
+read_is 3 'restarted, another version: the read fails'
+status=0
+wait "$manager" || status=$?
+is "$status" 3 'restarted, another version: it ends'
 gone a
 run_ok 'nothing holds the module' rmmod dm_vdisk
 done_testing

@@ -18,6 +18,7 @@
 #include "fetchd.h"
 
 #define INHERITED_MAX	8
+#define ADOPTED_MS	100	/* helper_timeout: of a file that somebody else attached may be */
 
 int device = -1;
 uint64_t device_length, device_timeout_ms;
@@ -34,6 +35,7 @@ static struct {
 } inherited[INHERITED_MAX];
 static unsigned int nr_inherited, number = 1;
 static uint64_t last_use, watchdog_us;
+static bool adopted;	/* the device is a predecessor's */
 
 static void manager_forgets(unsigned int which)
 {
@@ -69,15 +71,34 @@ static int fresh_file(void)
 
 /*
  * What our predecessor had read is handed out again: whoever it was, it needs
- * not be waited for. We serve with a file of our own, as only VDISK_ATTACH
- * compares name, length and identity.
+ * not be waited for. Its file shows the kernel that somebody is there; until the
+ * origin is known, an error is all that is answered with it.
  */
+void device_adopt(void)
+{
+	sd_watchdog_enabled(0, &watchdog_us);
+	find_inherited();
+	for (unsigned int i = 0; i < nr_inherited; i++) {
+		if (ioctl(inherited[i].fd, VDISK_RESUME))
+			continue;
+		device = inherited[i].fd;
+		device_timeout_ms = ADOPTED_MS;
+		adopted = true;
+	}
+	if (!adopted)
+		return;
+	device_attached = true;
+	sd_notify(0, "READY=1");
+	device_status();
+}
+
+/* We serve with a file of our own, as only VDISK_ATTACH compares name, length and identity. */
 int device_open(void)
 {
-	find_inherited();
-	for (unsigned int i = 0; i < nr_inherited; i++)
-		ioctl(inherited[i].fd, VDISK_RESUME);
-	sd_watchdog_enabled(0, &watchdog_us);
+	if (adopted)
+		ioctl(device, VDISK_RESUME);
+	device_attached = false;
+	adopted = false;
 	return fresh_file();
 }
 
@@ -153,8 +174,12 @@ static void table_gone(void)
 	if (!device_attached)
 		return;
 	device_attached = false;
-	manager_forgets(number++);
-	close(device);
+	/* A predecessor's file goes when ours replaces it. */
+	if (!adopted) {
+		manager_forgets(number++);
+		close(device);
+	}
+	adopted = false;
 	device = -1;
 }
 
@@ -209,7 +234,8 @@ bool device_answer(uint64_t id, uint64_t offset, uint32_t len, const char *data,
 
 void device_status(void)
 {
-	const char *what = device_attached ? "serves" : "waits for a table that names";
+	const char *what = adopted ? "waits for the origin of" :
+			   device_attached ? "serves" : "waits for a table that names";
 
 	sd_notifyf(0, "STATUS=%s %s: %" PRIu64 " MiB answered, %" PRIu64 " tries again%s%s", what, opt.name,
 		   counters.answered_bytes >> 20, counters.retries, origin.changed ? "; the origin has changed: " : "",

@@ -129,7 +129,7 @@ struct fetch *pool_get(void);
 struct fetch *pool_first(unsigned int *nr);
 void fetch_done(struct fetch *f, bool good);
 int serve(void);
-void loop_once(uint64_t wait_ms);
+void wait_early(uint64_t ms);
 int read_origin(uint64_t offset, uint32_t len, char *to, bool probe);
 
 /* fetch.c */
@@ -163,6 +163,7 @@ void creds_drop(struct creds *c);
 extern int device;
 extern uint64_t device_length, device_timeout_ms;
 extern bool device_attached;
+void device_adopt(void);
 int device_open(void);
 int device_attach(void);
 void device_used(void);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Options, and what happens in which order: nobody is told that we are ready,
- * and no blob is served, before the origin has shown what it is.
+ * Options, and what happens in which order: no blob is served, and nobody is
+ * told that we are ready, before the origin has shown what it is. Only a
+ * predecessor's requests wait for that with us.
  */
 #include <getopt.h>
 #include <json-c/json.h>
@@ -10,6 +11,8 @@
 #include <syslog.h>
 
 #include "fetchd.h"
+
+#define AGAIN_MS	5000	/* until an origin that could not be used is checked again */
 
 struct options opt = {
 	.unit = 64 << 10, .max_request = 1 << 20, .memory = 32 << 20, .connections = 8, .redirects = 5,
@@ -205,8 +208,18 @@ static int read_creds(void)
 		return FETCHD_OK;
 	status = creds_start();
 	while (!status && creds_busy())
-		loop_once(100);
+		wait_early(100);
 	return status ?: counters.reloads > before ? FETCHD_OK : FETCHD_ORIGIN;
+}
+
+/* If reads wait, an origin that cannot be used is one that went away while it was served: it may come back. */
+static int find_origin(void)
+{
+	int status;
+
+	while ((status = read_creds() ?: origin_check()) == FETCHD_ORIGIN && device_attached)
+		wait_early(AGAIN_MS);
+	return status;
 }
 
 int main(int argc, char **argv)
@@ -219,7 +232,12 @@ int main(int argc, char **argv)
 	prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
 	if (curl_global_init(CURL_GLOBAL_DEFAULT))
 		return FETCHD_USE;
-	status = pool_make() ?: origin_open() ?: read_creds() ?: origin_check();
+	status = pool_make() ?: origin_open();
+	if (status)
+		return status;
+	if (!opt.check)
+		device_adopt();
+	status = find_origin();
 	if (status)
 		return status;
 	if (opt.check)

@@ -31,7 +31,7 @@ static unsigned int pool_nr;
 static struct fetch own;	/* of read_origin() */
 static int own_done;		/* 1: good, -1: failed */
 static int signals = -1;
-static bool stop;
+static bool serving, stop;
 static uint64_t debt, debt_at;	/* of --rate: bytes, as of when */
 
 uint64_t now_ms(void)
@@ -248,7 +248,12 @@ static void request(struct vdisk_request *req)
 		return;
 	f = pool_get();
 	prepare(f, req->id, req->offset, req->len, opt.deadline_ms);
-	begin(f);
+	if (serving) {
+		begin(f);
+		return;
+	}
+	f->state = FETCH_WAITING;
+	f->due = f->deadline ?: UINT64_MAX;
 }
 
 /* How many requests we have room for. */
@@ -311,8 +316,12 @@ static void again(struct fetch *f)
 {
 	if (f->state != FETCH_WAITING || f->due > now_ms() || (f->wants_creds && creds_busy()))
 		return;
-	if (count(FETCH_RUNNING) < opt.connections)
+	if (f != &own && !serving) {
+		snprintf(f->why, sizeof(f->why), "%s", *own.why ? own.why : "does not answer");
+		fetch_failed(f, ETIMEDOUT, false);
+	} else if (count(FETCH_RUNNING) < opt.connections) {
 		begin(f);
+	}
 }
 
 static uint64_t sooner(uint64_t ms, const struct fetch *f)
@@ -370,7 +379,7 @@ static void transfers(void)
 }
 
 /* One turn: waits for anything to happen, and does what follows from it. */
-void loop_once(uint64_t wait_ms)
+static void loop_once(uint64_t wait_ms)
 {
 	struct curl_waitfd fds[FETCHD_MAX_FDS] = { { .fd = signals, .events = CURL_WAIT_POLLIN } };
 	unsigned int nr = 1, metrics, creds_at = 0;
@@ -390,35 +399,6 @@ void loop_once(uint64_t wait_ms)
 	watchdog();
 }
 
-/* Before anybody is served: one small range. Return: 0, or an exit status; then it was said why. */
-int read_origin(uint64_t offset, uint32_t len, char *to, bool probe)
-{
-	uint64_t wait = opt.deadline_ms && opt.deadline_ms < START_MS ? opt.deadline_ms : START_MS;
-
-	prepare(&own, 0, offset, len, wait);
-	own.data = to;
-	own.probe = probe;
-	own_done = 0;
-	fetch_begin(&own);
-	while (!own_done && !stop)
-		loop_once(TURN_MS);
-	own.state = FETCH_FREE;
-	if (stop)
-		exit(FETCHD_OK);
-	if (own_done < 0) {
-		say(LOG_ERR, "%s %s", origin.shown, own.why);
-		return FETCHD_ORIGIN;
-	}
-	if (probe) {
-		origin.total = own.response.total;
-		if (etag_is_strong(own.response.etag))
-			memcpy(origin.etag, own.response.etag, sizeof(origin.etag));
-		else
-			memcpy(origin.modified, own.response.modified, sizeof(origin.modified));
-	}
-	return FETCHD_OK;
-}
-
 /* Nobody waits for these any more. */
 static void forget(void)
 {
@@ -429,11 +409,63 @@ static void forget(void)
 	}
 }
 
+/* A turn before anybody is served: a predecessor's requests wait, for --deadline. */
+static void turn_early(uint64_t ms)
+{
+	take();
+	device_used();
+	if (!device_attached)
+		forget();
+	loop_once(ms);
+	if (stop)
+		exit(FETCHD_OK);
+}
+
+void wait_early(uint64_t ms)
+{
+	uint64_t until = now_ms() + ms;
+
+	for (uint64_t now = now_ms(); now < until; now = now_ms())
+		turn_early(until - now);
+}
+
+/* Before anybody is served: one small range. Return: 0, or an exit status; then it was said why. */
+int read_origin(uint64_t offset, uint32_t len, char *to, bool probe)
+{
+	uint64_t wait = opt.deadline_ms && opt.deadline_ms < START_MS ? opt.deadline_ms : START_MS;
+
+	prepare(&own, 0, offset, len, wait);
+	own.data = to;
+	own.probe = probe;
+	own_done = 0;
+	fetch_begin(&own);
+	while (!own_done)
+		turn_early(TURN_MS);
+	own.state = FETCH_FREE;
+	if (own_done < 0) {
+		say(LOG_ERR, "%s %s", origin.shown, own.why);
+		return FETCHD_ORIGIN;
+	}
+	if (probe) {
+		origin.total = own.response.total;
+		origin.etag[0] = 0;
+		origin.modified[0] = 0;
+		if (etag_is_strong(own.response.etag))
+			memcpy(origin.etag, own.response.etag, sizeof(origin.etag));
+		else
+			memcpy(origin.modified, own.response.modified, sizeof(origin.modified));
+	}
+	return FETCHD_OK;
+}
+
 int serve(void)
 {
 	uint64_t told = 0;
 	int status;
 
+	/* What a predecessor's file gave us comes again, with ours. */
+	forget();
+	serving = true;
 	sd_notify(0, "READY=1");
 	device_status();
 	while (!stop) {
