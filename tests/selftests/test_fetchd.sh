@@ -75,6 +75,8 @@ read_is 0 'server back: every byte is right'
 curl -s --unix-socket "$TMP/metrics.sock" http://x/metrics >"$TMP/metrics"
 awk '/^vdisk_fetchd_origin_retries_total/ { found = $2 > 0 } END { exit !found }' "$TMP/metrics"
 ok $? '--metrics unix: tells that it was tried again'
+! grep -q metrics "$TMP/fetchd.out"
+ok $? '--metrics unix: no warning'
 
 # It stops, and goes on.
 kill -STOP "$helper"
@@ -204,6 +206,19 @@ nginx_start
 compared '--prefetch: and the rest' a -n 10
 stopped
 gone a
+
+# Nor does it end for a trace or metrics that cannot be written.
+for metrics in "$TMP/none/metrics" "unix:$TMP/none/socket"; do
+	ro a "blob img len:$len"
+	fetchd --trace "$TMP/none/trace" --metrics "$metrics" "$url"
+	for option in "--trace $TMP/none/trace" "--metrics $metrics"; do
+		wait_for 20 grep -q -- "$option: No such file or directory; going on without: name" "$TMP/fetchd.out"
+		ok $? "a warning: $option"
+	done
+	compared 'it serves' a -n 5
+	stopped
+	gone a
+done
 
 # A fixed VHD: the disk in it
 head -c 4M "$image" >"$TMP/raw"

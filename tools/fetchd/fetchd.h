@@ -173,13 +173,13 @@ void device_status(void);
 void watchdog(void);
 
 /* trace.c */
-int trace_open(void);
+void trace_open(void);
 void trace_request(const struct vdisk_request *request);
 void trace_flush(void);
 bool prefetch_next(uint64_t *offset, uint32_t *len);
 
 /* metrics.c */
-int metrics_open(void);
+void metrics_open(void);
 void metrics_step(const struct curl_waitfd *fds, unsigned int nr);
 unsigned int metrics_fds(struct curl_waitfd *fds);
 void metrics_close(void);

@@ -242,7 +242,9 @@ int main(int argc, char **argv)
 		return status;
 	if (opt.check)
 		return print_check();
-	status = trace_open() ?: metrics_open() ?: device_open() ?: serve();
+	trace_open();
+	metrics_open();
+	status = device_open() ?: serve();
 	trace_flush();
 	metrics_close();
 	return status;

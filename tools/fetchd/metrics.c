@@ -19,6 +19,7 @@
 
 struct counters counters;
 
+static bool to_file;
 static int listener = -1;
 static int clients[FETCHD_MAX_CLIENTS] = { -1, -1, -1, -1 };
 static const char *path;
@@ -57,24 +58,36 @@ static void print(FILE *to)
 	print_one(to, "length_bytes", "gauge", "Bytes of the disk", origin.length);
 }
 
-int metrics_open(void)
+/* Without them the disk is served all the same. */
+static void cannot(const char *why)
+{
+	say(LOG_WARNING, "--metrics %s: %s; going on without: name a file in a directory that this user may write",
+	    opt.metrics, why);
+}
+
+void metrics_open(void)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 
-	if (!opt.metrics || strncmp(opt.metrics, "unix:", 5))
-		return FETCHD_OK;
+	if (!opt.metrics)
+		return;
+	to_file = strncmp(opt.metrics, "unix:", 5);
+	if (to_file)
+		return;
 	path = opt.metrics + 5;
 	if (!*path || strlen(path) >= sizeof(address.sun_path)) {
-		say(LOG_ERR, "--metrics: %s: too long for a socket, or empty", path);
-		return FETCHD_USE;
+		cannot("too long for a socket, or empty");
+		return;
 	}
 	memcpy(address.sun_path, path, strlen(path));
 	unlink(path);
 	listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (listener >= 0 && !bind(listener, (struct sockaddr *)&address, sizeof(address)) && !listen(listener, 4))
-		return FETCHD_OK;
-	say(LOG_ERR, "--metrics: %s: %s", path, strerror(errno));
-	return FETCHD_USE;
+		return;
+	cannot(strerror(errno));
+	if (listener >= 0)
+		close(listener);
+	listener = -1;
 }
 
 static void write_file(void)
@@ -93,7 +106,7 @@ static void write_file(void)
 		good = !fclose(file) && good && !rename(name, opt.metrics);
 	}
 	if (!good && !said)
-		say(LOG_WARNING, "--metrics: %s: %s", opt.metrics, strerror(errno));
+		cannot(strerror(errno));
 	said = !good;
 }
 
@@ -157,7 +170,7 @@ void metrics_step(const struct curl_waitfd *fds, unsigned int nr)
 			clients[c] = -1;
 		}
 	}
-	if (opt.metrics && listener < 0 && (!last || now - last >= METRICS_MS)) {
+	if (to_file && (!last || now - last >= METRICS_MS)) {
 		write_file();
 		last = now;
 	}
@@ -167,6 +180,6 @@ void metrics_close(void)
 {
 	if (listener >= 0)
 		unlink(path);
-	else if (opt.metrics)
+	else if (to_file)
 		write_file();
 }

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
+#include <unistd.h>
 
 #include "fetchd.h"
 
@@ -21,7 +22,7 @@ static FILE *trace, *prefetch;
 static unsigned char *seen;	/* a bit a unit */
 static uint64_t prefetch_offset, prefetch_len;
 
-static int open_prefetch(void)
+static void open_prefetch(void)
 {
 	char line[FETCHD_TEXT * 2], want[FETCHD_TEXT * 2];
 
@@ -35,37 +36,41 @@ static int open_prefetch(void)
 	} else {
 		snprintf(want, sizeof(want), TRACE_MAGIC "%s %s\n", opt.name, origin.identity);
 		if (!strcmp(line, want))
-			return FETCHD_OK;
+			return;
 		say(LOG_WARNING, "%s: the trace of another origin, or of another version of it", opt.prefetch);
 	}
 	if (prefetch)
 		fclose(prefetch);
 	prefetch = NULL;
-	return FETCHD_OK;
+}
+
+/* A trace that cannot be written ends; the disk does not. */
+static void cannot(const char *why)
+{
+	say(LOG_WARNING, "--trace %s: %s; going on without: name a file in a directory that this user may write",
+	    opt.trace, why);
+	if (trace)
+		fclose(trace);
+	trace = NULL;
 }
 
 /* After the origin was checked. The trace to replay is opened first: it may be the same file. */
-int trace_open(void)
+void trace_open(void)
 {
 	uint64_t units = (origin.length + opt.unit - 1) / opt.unit;
 
 	if (opt.prefetch)
 		open_prefetch();
 	if (!opt.trace)
-		return FETCHD_OK;
+		return;
 	/* A new file, so that one that is being replayed stays as it is. */
-	if (remove(opt.trace) && errno != ENOENT) {
-		say(LOG_ERR, "%s: %s", opt.trace, strerror(errno));
-		return FETCHD_USE;
-	}
-	trace = fopen(opt.trace, "wxe");
-	seen = calloc(units / 8 + 1, 1);
-	if (!trace || !seen) {
-		say(LOG_ERR, "%s: %s", opt.trace, strerror(errno));
-		return FETCHD_USE;
-	}
-	fprintf(trace, TRACE_MAGIC "%s %s\n", opt.name, origin.identity);
-	return FETCHD_OK;
+	if (!unlink(opt.trace) || errno == ENOENT)
+		trace = fopen(opt.trace, "wxe");
+	seen = trace ? calloc(units / 8 + 1, 1) : NULL;
+	if (seen)
+		fprintf(trace, TRACE_MAGIC "%s %s\n", opt.name, origin.identity);
+	else
+		cannot(strerror(errno));
 }
 
 static bool first_time(uint64_t unit)
@@ -90,14 +95,10 @@ void trace_request(const struct vdisk_request *request)
 		fprintf(trace, "%" PRIu64 " %u\n", (uint64_t)request->offset, request->len);
 }
 
-/* A trace that cannot be written ends; the disk does not. */
 void trace_flush(void)
 {
-	if (!trace || !fflush(trace))
-		return;
-	say(LOG_WARNING, "%s: %s", opt.trace, strerror(errno));
-	fclose(trace);
-	trace = NULL;
+	if (trace && fflush(trace))
+		cannot(strerror(errno));
 }
 
 /* What to fetch next, if anything. */
