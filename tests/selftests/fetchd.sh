@@ -68,9 +68,14 @@ fetchd() {
 	wait_for 30 grep -q 'serves img' "$TMP/fetchd.out" || comment "$(<"$TMP/fetchd.out")"
 }
 
-# managed OPTION... URL: as fetchd, of a $manager that keeps its file, and starts it again when it was killed
+# managed [--gap MS] OPTION... URL: as fetchd, of a $manager that keeps its file, and starts it again when it was killed
 managed() {
-	fdstore vdisk-fetchd --name img "$@" >"$TMP/store.out" 2>"$TMP/fetchd.out" &
+	local -a gap=()
+	if [[ $1 == --gap ]]; then
+		gap=("$1" "$2")
+		shift 2
+	fi
+	fdstore "${gap[@]}" vdisk-fetchd --name img "$@" >"$TMP/store.out" 2>"$TMP/fetchd.out" &
 	manager=$!
 	undo+=("kill -9 $manager \$(managed_pid)")
 	wait_for 30 serves 1 || comment "$(<"$TMP/fetchd.out")"

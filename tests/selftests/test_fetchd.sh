@@ -207,7 +207,32 @@ compared '--prefetch: and the rest' a -n 10
 stopped
 gone a
 
-# Nor does it end for a trace or metrics that cannot be written.
+# A restart goes on with the trace, also with one that was being written when it was killed.
+ro a "blob img len:$len"
+managed --gap 1000 --trace "$TMP/trace" --prefetch "$TMP/trace" "$url"
+first() { dd if="/dev/mapper/${VD}a" bs=64K skip="$1" count=1 iflag=direct status=none of=/dev/null; }
+has_lines() { (($(wc -l <"$TMP/trace") == $1)); }
+first 99
+first 7
+wait_for 20 has_lines 3
+kill -9 "$(managed_pid)"
+printf '655' >>"$TMP/trace"
+wait_for 30 serves 2
+for at in 7 55 99; do
+	first "$at"
+done
+kill "$(managed_pid)"
+wait "$manager"
+is "$(sed -n '1 ! s/ 65536$//p' "$TMP/trace" | paste -sd ' ')" "$((99 << 16)) $((7 << 16)) $((55 << 16))" '--trace: a restart goes on'
+gone a
+ro a "blob img len:$len"
+fetchd --trace "$TMP/trace" "$url"
+first 3
+stopped
+gone a
+is "$(awk 'NR > 1 { print $1 / 65536 }' "$TMP/trace")" 3 '--trace: another start begins anew'
+
+# It does not end for a trace or metrics that cannot be written.
 for metrics in "$TMP/none/metrics" "unix:$TMP/none/socket"; do
 	ro a "blob img len:$len"
 	fetchd --trace "$TMP/none/trace" --metrics "$metrics" "$url"
