@@ -110,6 +110,22 @@ echo 'sig=2' >"$TMP/sas"
 read_is 0 'SAS token: expired, renewed, no error'
 stopped
 
+# Credentials that are refused, of a command that takes its time, are not asked for on and on; on SIGHUP they are.
+fetchd --credentials-command "echo >>$TMP/runs; sleep 1.1; cat $TMP/sas" "$url"
+mode sas=sig=3
+: >"$TMP/runs"
+reading a -t 4 -n 1
+sleep 13
+runs=$(wc -l <"$TMP/runs")
+is "$((runs > 1 && runs < 7))" 1 'credentials that are refused: less and less often'
+comment "$runs times"
+echo 'sig=3' >"$TMP/sas"
+kill -HUP "$helper"
+start=$SECONDS
+read_is 0 'SIGHUP: others are used at once'
+ok "$((SECONDS - start > 4))" 'SIGHUP: without a wait'
+stopped
+
 # Restarted while the origin does not answer: the predecessor's file is used, so that it is not lost.
 mode ok
 reload_ro a "blob img len:$len on_loss:fail helper_timeout:3s"

@@ -25,7 +25,8 @@ struct creds creds;
 static struct {
 	pid_t pid;
 	int fd;
-	uint64_t until, last;
+	uint64_t until, next;
+	unsigned int same;	/* times in a row that they were no others */
 	size_t len;
 	char text[CREDS_MAX + 1];
 } run = { .fd = -1 };
@@ -121,13 +122,21 @@ int creds_fd(void)
 	return run.fd;
 }
 
-/* Those who wait for them need not wait longer. */
+static bool differ(const char *a, const char *b)
+{
+	return strcmp(a ?: "", b ?: "");
+}
+
+/* Those who wait for others need not wait longer, if they are others. */
 static int taken(bool good, const char *why)
 {
 	struct creds fresh;
 	struct fetch *f;
 	unsigned int nr;
+	bool others;
 
+	/* A second at first */
+	run.next = now_ms() + retry_ms(4 + run.same++, chance());
 	if (good)
 		good = creds_take(run.text, run.len, &fresh, &why);
 	memset(run.text, 0, sizeof(run.text));
@@ -135,9 +144,14 @@ static int taken(bool good, const char *why)
 		say(LOG_ERR, "credentials of %s: %s", opt.creds_file ?: opt.creds_command, why);
 		return FETCHD_ORIGIN;
 	}
+	counters.reloads++;
+	others = differ(fresh.user, creds.user) || differ(fresh.bearer, creds.bearer) ||
+		 differ(fresh.query, creds.query) || differ(fresh.token, creds.token);
 	creds_drop(&creds);
 	creds = fresh;
-	counters.reloads++;
+	if (!others)
+		return FETCHD_OK;
+	run.same = 0;
 	f = pool_first(&nr);
 	for (; nr--; f++)
 		if (f->state == FETCH_WAITING && f->wants_creds)
@@ -198,14 +212,14 @@ static int run_command(void)
 	return FETCHD_OK;
 }
 
-/* Reads them again, at most once a second; of a command they come later. */
-int creds_start(void)
+/*
+ * Reads them; of a command they come later. If that was not @asked for, they
+ * were refused: then they are read less and less often until there are others.
+ */
+int creds_start(bool asked)
 {
-	uint64_t now = now_ms();
-
-	if (creds_busy() || (run.last && now - run.last < 1000))
+	if (creds_busy() || (!asked && now_ms() < run.next))
 		return FETCHD_OK;
-	run.last = now;
 	return opt.creds_file ? read_file() : run_command();
 }
 

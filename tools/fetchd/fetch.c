@@ -16,7 +16,7 @@
 /* Of an answer that is an error: read to its end, so that the connection can be used again, if that is not far. */
 #define IGNORED_MAX	65536
 
-static uint64_t chance(void)
+uint64_t chance(void)
 {
 	uint64_t value = 0;
 
@@ -356,7 +356,7 @@ void fetch_finished(struct fetch *f, CURLcode result)
 		fetch_failed(f, EACCES, true);
 		if (f->state == FETCH_WAITING) {
 			f->wants_creds = true;
-			creds_start();
+			creds_start(false);
 		}
 		return;
 	}

@@ -133,6 +133,7 @@ void wait_early(uint64_t ms);
 int read_origin(uint64_t offset, uint32_t len, char *to, bool probe);
 
 /* fetch.c */
+uint64_t chance(void);
 void fetch_begin(struct fetch *f);
 void fetch_finished(struct fetch *f, CURLcode result);
 void fetch_failed(struct fetch *f, int error, bool again);
@@ -153,7 +154,7 @@ struct creds {
 extern struct creds creds;
 bool creds_wanted(void);
 bool creds_busy(void);
-int creds_start(void);
+int creds_start(bool asked);
 int creds_fd(void);
 void creds_step(bool readable);
 bool creds_take(const char *text, size_t len, struct creds *into, const char **why);

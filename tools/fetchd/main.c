@@ -206,7 +206,7 @@ static int read_creds(void)
 
 	if (!creds_wanted())
 		return FETCHD_OK;
-	status = creds_start();
+	status = creds_start(true);
 	while (!status && creds_busy())
 		wait_early(100);
 	return status ?: counters.reloads > before ? FETCHD_OK : FETCHD_ORIGIN;

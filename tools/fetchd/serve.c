@@ -350,7 +350,7 @@ static void take_signals(void)
 
 	while (read(signals, &info, sizeof(info)) == sizeof(info)) {
 		if (info.ssi_signo == SIGHUP && creds_wanted())
-			creds_start();
+			creds_start(true);
 		else if (info.ssi_signo != SIGHUP)
 			stop = true;
 	}
