@@ -30,11 +30,12 @@ says 0 "\"sectors\":$len" https://127.0.0.1:8443/img --cacert "$TMP/cert"
 says 0 "\"sectors\":$len" https://127.0.0.1:8443/over --cacert "$TMP/cert"
 says 2 'cannot be read: Unsupported protocol' https://127.0.0.1:8443/down --cacert "$TMP/cert"
 : >"$TMP/nginx/access.log"
-vdisk-fetchd --name img "$url?sig=secret" >"$TMP/out" 2>&1 &
+vdisk-fetchd --name img --header 'X-Secret: secret' --proxy u:secret@127.0.0.1:1 "http://u:secret@127.0.0.1/img?sig=secret" \
+	>"$TMP/out" 2>&1 &
 undo+=("kill -9 $!")
 wait_for 20 grep -qF '?*' "/proc/$!/cmdline"
 ! grep -q secret "/proc/$!/cmdline"
-ok $? 'what is secret in the URL is not in ps'
+ok $? 'what is secret in the arguments is not in ps'
 kill $!
 
 # All of it, in any order; then without anybody

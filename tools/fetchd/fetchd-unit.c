@@ -81,6 +81,21 @@ static void test_headers(void)
 	check(name_is_good("debian-13") && !name_is_good("") && !name_is_good("a/b") && !name_is_good("a b"), "names");
 }
 
+static void test_urls(void)
+{
+	static const struct { const char *url, *hidden; } secret[] = {
+		{ "https://a/x", "https://a/x" }, { "https://u:p@a/x@y", "https://***@a/x@y" }, { "u:p@a:3128", "***@a:3128" },
+		{ "https://a?sig=1", "https://a?*****" }, { "https://u:p@q@a/x?y@z", "https://*****@a/x?***" }, { "", "" },
+	};
+	char text[64];
+
+	for (size_t i = 0; i < sizeof(secret) / sizeof(secret[0]); i++) {
+		strcpy(text, secret[i].url);
+		hide_url(text);
+		check(!strcmp(text, secret[i].hidden), secret[i].url);
+	}
+}
+
 static void test_response(void)
 {
 	const struct origin o = { .total = 1000, .etag = "\"a\"" };
@@ -255,6 +270,7 @@ int main(void)
 	test_numbers();
 	test_ranges();
 	test_headers();
+	test_urls();
 	test_response();
 	test_retries();
 	test_vhd1();

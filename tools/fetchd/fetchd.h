@@ -116,6 +116,7 @@ const char *parse_header(const char *line, const char *name);
 bool copy_text(char *to, size_t room, const char *from);
 bool etag_is_strong(const char *etag);
 bool name_is_good(const char *name);
+void hide_url(char *url);
 uint64_t retry_ms(unsigned int tries, uint64_t random);
 const char *vhd1_footer(const unsigned char *footer, uint64_t total, uint64_t *length);
 uint64_t bucket_wait_ms(uint64_t rate, uint64_t debt);

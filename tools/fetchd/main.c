@@ -19,7 +19,7 @@ struct options opt = {
 	.deadline_ms = 300000, .stall_ms = 15000, .connect_ms = 10000,
 };
 
-enum kind { TEXT, SIZE, TIME, NUMBER, FLAG, HEADER };
+enum kind { TEXT, URL, SIZE, TIME, NUMBER, FLAG, HEADER };
 
 static const struct {
 	const char *name, *arg, *help;
@@ -46,7 +46,7 @@ static const struct {
 	{ "azure", NULL, "state x-ms-version, as *.blob.core.windows.net gets it", FLAG, &opt.azure, 0, 0 },
 	{ "header", "'NAME: VALUE'", "send it too; up to 16 of them", HEADER, NULL, 0, 0 },
 	{ "cacert", "FILE", "of the authorities to trust (the system's)", TEXT, &opt.cacert, 0, 0 },
-	{ "proxy", "URL", "(what the environment says)", TEXT, &opt.proxy, 0, 0 },
+	{ "proxy", "URL", "(what the environment says)", URL, &opt.proxy, 0, 0 },
 	{ "no-etag", NULL, "accept an origin without ETag and date", FLAG, &opt.no_etag, 0, 0 },
 	{ "metrics", "FILE|unix:PATH", "numbers for Prometheus", TEXT, &opt.metrics, 0, 0 },
 	{ "trace", "FILE", "write the order of first accesses", TEXT, &opt.trace, 0, 0 },
@@ -86,23 +86,34 @@ static int wrong_use(const char *what, const char *word)
 	return FETCHD_USE;
 }
 
-static bool set_header(const char *text)
+/* Everybody can read the arguments of a process: what is secret in them is overwritten. */
+static char *take_url(char *arg)
 {
-	const char *colon = strchr(text, ':');
+	char *copy = strdup(arg);
+
+	hide_url(arg);
+	return copy;
+}
+
+static bool set_header(char *text)
+{
+	char *colon = strchr(text, ':');
 
 	if (!colon || colon == text || text[strcspn(text, "\r\n")])
 		return false;
 	for (unsigned int i = 0; i < FETCHD_MAX_HEADERS; i++) {
 		if (opt.header[i])
 			continue;
-		opt.header[i] = text;
-		return true;
+		opt.header[i] = strdup(text);
+		memset(colon + 1, '*', strlen(colon + 1));
+		return opt.header[i];
 	}
 	return false;
 }
 
-static bool set(unsigned int i, const char *text)
+static bool set(unsigned int i, char *arg)
 {
+	const char *text = arg;
 	uint64_t number;
 	bool good;
 
@@ -110,11 +121,14 @@ static bool set(unsigned int i, const char *text)
 	case TEXT:
 		*(const char **)table[i].value = text;
 		return *text;
+	case URL:
+		*(const char **)table[i].value = take_url(arg);
+		return *text && *(const char **)table[i].value;
 	case FLAG:
 		*(bool *)table[i].value = true;
 		return true;
 	case HEADER:
-		return set_header(text);
+		return set_header(arg);
 	case SIZE:
 		good = parse_size(text, &number);
 		break;
@@ -128,17 +142,6 @@ static bool set(unsigned int i, const char *text)
 		return false;
 	*(uint64_t *)table[i].value = number;
 	return true;
-}
-
-/* Everybody can read the arguments of a process: what is secret in a URL is overwritten there. */
-static bool take_url(char *arg)
-{
-	char *query = strchr(arg, '?');
-
-	opt.url = strdup(arg);
-	if (query && query[1])
-		memset(query + 1, '*', strlen(query + 1));
-	return opt.url;
 }
 
 /* Return: an exit status, or -1: go on. */
@@ -161,7 +164,7 @@ static int parse(int argc, char **argv)
 			return wrong_use("without its value: ", argv[optind - 1]);
 		if (c)
 			return wrong_use("no such option: ", argv[optind - 1]);
-		if (!set(chosen, optarg ?: ""))
+		if (!set(chosen, optarg))
 			return wrong_use("not a value for this option: --", table[chosen].name);
 	}
 	if (optind + 1 != argc)
@@ -180,7 +183,8 @@ static int parse(int argc, char **argv)
 		return wrong_use("--credentials or --credentials-command, not both", "");
 	if (opt.sigv4 && !creds_wanted())
 		return wrong_use("--aws-sigv4 needs --credentials or --credentials-command", "");
-	if (!take_url(argv[optind]))
+	opt.url = take_url(argv[optind]);
+	if (!opt.url)
 		return wrong_use("no memory", "");
 	return -1;
 }

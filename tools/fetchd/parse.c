@@ -138,6 +138,20 @@ bool name_is_good(const char *name)
 	return len && len < VDISK_NAME_SIZE && strspn(name, allowed) == len;
 }
 
+/* Overwrite what is secret in a URL: who asks, and the query. */
+void hide_url(char *url)
+{
+	char *host = strstr(url, "://"), *at, *query;
+
+	host = host ? host + 3 : url;
+	at = memrchr(host, '@', strcspn(host, "/?#"));
+	if (at)
+		memset(host, '*', at - host);
+	query = strchr(url, '?');
+	if (query)
+		memset(query + 1, '*', strlen(query + 1));
+}
+
 /* How long to wait before another try: twice as long each time up to 10 s, and half of it by chance. */
 uint64_t retry_ms(unsigned int tries, uint64_t random)
 {
