@@ -54,6 +54,19 @@ says 0 '"bytes":2097152' "$url" --credentials "$TMP/key" --aws-sigv4 aws:amz:eu-
 echo '{"AccessKeyId":"key","SecretAccessKey":"another"}' >"$TMP/key"
 says 2 'does not let us in (403)' "$url" --credentials "$TMP/key" --aws-sigv4 aws:amz:eu-west-1:s3
 
+# What is secret is for the origin, and not for whom it redirects to. asked PATH: what was sent there
+asked() { awk -v path="$1" '$2 == path { print $(NF - 2) != "-", $(NF - 1), $NF }' "$TMP/requests" | tail -n 1; }
+echo '{"AccessKeyId":"key","SecretAccessKey":"secret","SessionToken":"T"}' >"$TMP/key"
+secrets=(--header 'X-Secret: S' --credentials "$TMP/key")
+mode 'to=http://127.0.0.2:8090/there'
+says 0 '"bytes":2097152' "$url" "${secrets[@]}" --aws-sigv4 aws:amz:eu-west-1:s3
+is "$(asked /img), $(asked /there)" '1 S T, 0 - -' 'another host: no signature, no header, no token'
+mode 'to=/there'
+says 0 '"bytes":2097152' "$url" "${secrets[@]}"
+is "$(asked /img), $(asked /there)" '1 S T, 1 S T' 'the same host: password, header and token'
+says 0 '"bytes":2097152' http://u:p@127.0.0.1:8090/img --header 'X-Secret: S'
+is "$(asked /img), $(asked /there)" '1 S -, 1 S -' 'the same host: the password of the URL'
+
 # Later: with a short deadline each is an error of the right kind; with the server mended all is well.
 ro a "blob img len:$len"
 a=/dev/mapper/${VD}a

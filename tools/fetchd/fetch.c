@@ -103,7 +103,7 @@ static size_t on_header(char *bytes, size_t size, size_t nr, void *arg)
 
 	memcpy(line, bytes, len);
 	line[len] = 0;
-	/* After a redirect, or 100: the headers of another answer */
+	/* After 100: the headers of another answer */
 	if (parse_status_line(line, &status))
 		*r = (struct response){ .status = status };
 	value = parse_header(line, "ETag");
@@ -177,11 +177,11 @@ static void add_header(struct fetch *f, const char *format, const char *value)
 		f->headers = longer;
 }
 
-static void set_headers(struct fetch *f)
+static void set_headers(struct fetch *f, bool trusted)
 {
 	curl_slist_free_all(f->headers);
 	f->headers = NULL;
-	for (unsigned int i = 0; i < FETCHD_MAX_HEADERS && opt.header[i]; i++)
+	for (unsigned int i = 0; trusted && i < FETCHD_MAX_HEADERS && opt.header[i]; i++)
 		add_header(f, "%s", opt.header[i]);
 	if (!f->probe && !f->no_match && *origin.etag)
 		add_header(f, "If-Match: %s", origin.etag);
@@ -190,11 +190,11 @@ static void set_headers(struct fetch *f)
 	if (opt.azure)
 		add_header(f, "x-ms-version: %s", "2021-08-06");
 	/* S3 wants the hash of the (empty) body said; curl signs it. */
-	if (opt.sigv4 && !strncmp(opt.sigv4, "aws:amz", 7))
+	if (trusted && opt.sigv4 && !strncmp(opt.sigv4, "aws:amz", 7))
 		add_header(f, "x-amz-content-sha256: %s", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
-	if (creds.bearer)
+	if (trusted && creds.bearer)
 		add_header(f, "Authorization: Bearer %s", creds.bearer);
-	if (creds.token)
+	if (trusted && creds.token)
 		add_header(f, "x-amz-security-token: %s", creds.token);
 	curl_easy_setopt(f->easy, CURLOPT_HTTPHEADER, f->headers);
 }
@@ -211,10 +211,7 @@ static bool set_up(struct fetch *f)
 	curl_easy_setopt(easy, CURLOPT_PRIVATE, f);
 	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(easy, CURLOPT_USERAGENT, "vdisk-fetchd/" FETCHD_VERSION);
-	curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-	curl_easy_setopt(easy, CURLOPT_REDIR_PROTOCOLS_STR, secure ? "https" : "http,https");
-	curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, opt.redirects ? 1L : 0L);
-	curl_easy_setopt(easy, CURLOPT_MAXREDIRS, (long)opt.redirects);
+	curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, secure ? "https" : "http,https");
 	curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
 	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)opt.connect_ms);
 	curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, 1024L);
@@ -231,25 +228,64 @@ static bool set_up(struct fetch *f)
 		curl_easy_setopt(easy, CURLOPT_CAINFO, opt.cacert);
 	if (opt.proxy)
 		curl_easy_setopt(easy, CURLOPT_PROXY, opt.proxy);
-	if (opt.sigv4)
-		curl_easy_setopt(easy, CURLOPT_AWS_SIGV4, opt.sigv4);
-	if (creds.user)
-		curl_easy_setopt(easy, CURLOPT_USERPWD, creds.user);
+	return true;
+}
+
+/* Ask the origin, or, of redirects, another one, which is not told our secrets: libcurl would tell it our headers. */
+static void ask(struct fetch *f, const char *url)
+{
+	bool trusted = same_place(opt.url, url);
+	uint64_t now = now_ms();
+	char range[64];
+
+	snprintf(range, sizeof(range), "%" PRIu64 "-%" PRIu64, f->offset + f->got, f->offset + f->len - 1);
+	curl_easy_setopt(f->easy, CURLOPT_URL, url);
+	curl_easy_setopt(f->easy, CURLOPT_RANGE, range);
+	if (f->deadline)
+		curl_easy_setopt(f->easy, CURLOPT_TIMEOUT_MS, (long)(f->deadline > now ? f->deadline - now : 1));
+	curl_easy_setopt(f->easy, CURLOPT_AWS_SIGV4, trusted ? opt.sigv4 : NULL);
+	curl_easy_setopt(f->easy, CURLOPT_USERNAME, trusted ? origin.user : NULL);
+	curl_easy_setopt(f->easy, CURLOPT_PASSWORD, trusted ? origin.password : NULL);
+	if (trusted && creds.user)
+		curl_easy_setopt(f->easy, CURLOPT_USERPWD, creds.user);
+	set_headers(f, trusted);
+	f->response = (struct response){};
+	f->state = FETCH_RUNNING;
+	if (curl_multi_add_handle(multi, f->easy) != CURLM_OK) {
+		snprintf(f->why, sizeof(f->why), "is not asked: no memory");
+		fetch_failed(f, EIO, true);
+	}
+}
+
+/* Return: is it asked where it was redirected to? If that is one redirect too many, @result says so. */
+static bool redirected(struct fetch *f, CURLcode *result)
+{
+	char *url = NULL;
+
+	if (*result || f->error || !opt.redirects)
+		return false;
+	curl_easy_getinfo(f->easy, CURLINFO_REDIRECT_URL, &url);
+	if (!url)
+		return false;
+	if (f->hops++ == opt.redirects) {
+		*result = CURLE_TOO_MANY_REDIRECTS;
+		return false;
+	}
+	ask(f, url);
 	return true;
 }
 
 /* One try, of what is missing. */
 void fetch_begin(struct fetch *f)
 {
-	char range[64], *url;
-	uint64_t now = now_ms();
+	char *url;
 
 	f->base = f->got;
 	f->error = 0;
+	f->hops = 0;
 	f->wants_creds = false;
-	f->response = (struct response){};
 	if (!f->tries++)
-		f->began = now;
+		f->began = now_ms();
 	counters.tries++;
 	if (origin.is_file) {
 		int error = origin_read_file(f);
@@ -267,18 +303,8 @@ void fetch_begin(struct fetch *f)
 		fetch_failed(f, EIO, true);
 		return;
 	}
-	snprintf(range, sizeof(range), "%" PRIu64 "-%" PRIu64, f->offset + f->got, f->offset + f->len - 1);
-	curl_easy_setopt(f->easy, CURLOPT_URL, url);
+	ask(f, url);
 	curl_free(url);
-	curl_easy_setopt(f->easy, CURLOPT_RANGE, range);
-	if (f->deadline)
-		curl_easy_setopt(f->easy, CURLOPT_TIMEOUT_MS, (long)(f->deadline > now ? f->deadline - now : 1));
-	set_headers(f);
-	f->state = FETCH_RUNNING;
-	if (curl_multi_add_handle(multi, f->easy) != CURLM_OK) {
-		snprintf(f->why, sizeof(f->why), "is not asked: no memory");
-		fetch_failed(f, EIO, true);
-	}
 }
 
 /* This try was none. @again: another one might be. */
@@ -321,6 +347,8 @@ void fetch_finished(struct fetch *f, CURLcode result)
 	bool first_412 = f->response.status == 412 && !f->no_match && !f->probe;
 	int error = EIO;
 
+	if (redirected(f, &result))
+		return;
 	if (f->error) {
 		/* on_data() said why. */
 	} else if (result == CURLE_OK || (result == CURLE_PARTIAL_FILE && f->response.status)) {

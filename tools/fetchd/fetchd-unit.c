@@ -83,12 +83,19 @@ static void test_headers(void)
 
 static void test_urls(void)
 {
+	static const struct { const char *one, *other; bool same; } place[] = {
+		{ "https://a/x", "https://A:443/y?z", true }, { "http://a:8080/x", "http://u:p@a:8080/", true },
+		{ "https://a/x", "http://a/x", false }, { "https://a/x", "https://a:8443/x", false },
+		{ "https://a/x", "https://b/x", false }, { "https://a/x", "https://a.b/x", false }, { "https://a/x", "", false },
+	};
 	static const struct { const char *url, *hidden; } secret[] = {
 		{ "https://a/x", "https://a/x" }, { "https://u:p@a/x@y", "https://***@a/x@y" }, { "u:p@a:3128", "***@a:3128" },
 		{ "https://a?sig=1", "https://a?*****" }, { "https://u:p@q@a/x?y@z", "https://*****@a/x?***" }, { "", "" },
 	};
 	char text[64];
 
+	for (size_t i = 0; i < sizeof(place) / sizeof(place[0]); i++)
+		check(same_place(place[i].one, place[i].other) == place[i].same, place[i].other);
 	for (size_t i = 0; i < sizeof(secret) / sizeof(secret[0]); i++) {
 		strcpy(text, secret[i].url);
 		hide_url(text);

@@ -61,6 +61,7 @@ struct origin {
 	char modified[64];	/* of what has no strong ETag */
 	char identity[VDISK_IDENTITY_MAX + 1];
 	char shown[FETCHD_TEXT];	/* the URL without what is secret in it */
+	char *user, *password;	/* of the URL; not in opt.url */
 };
 
 extern struct origin origin;
@@ -86,7 +87,7 @@ struct fetch {
 	uint64_t id;		/* of the request, 0: prefetch, or our own */
 	uint64_t offset, deadline, due, began;
 	uint32_t len, got, base, used;	/* base: got, when this try began */
-	unsigned int tries;
+	unsigned int tries, hops;
 	bool probe, no_match, wants_creds;
 	int error;		/* what the kernel is told if this was the last try */
 	char why[3 * FETCHD_TEXT];
@@ -116,6 +117,7 @@ const char *parse_header(const char *line, const char *name);
 bool copy_text(char *to, size_t room, const char *from);
 bool etag_is_strong(const char *etag);
 bool name_is_good(const char *name);
+bool same_place(const char *one, const char *other);
 void hide_url(char *url);
 uint64_t retry_ms(unsigned int tries, uint64_t random);
 const char *vhd1_footer(const unsigned char *footer, uint64_t total, uint64_t *length);

@@ -51,7 +51,7 @@ static int open_file(CURLU *url)
 /* The URL as it may be seen by others, and what kind it is. */
 int origin_open(void)
 {
-	char *scheme = NULL, *host = NULL, *shown = NULL;
+	char *scheme = NULL, *host = NULL, *shown = NULL, *bare = NULL;
 	CURLU *url = curl_url();
 	int status = FETCHD_OK;
 
@@ -68,10 +68,16 @@ int origin_open(void)
 	}
 	if (host && strlen(host) > 22 && !strcmp(host + strlen(host) - 22, ".blob.core.windows.net"))
 		opt.azure = true;
-	curl_url_set(url, CURLUPART_QUERY, NULL, 0);
+	curl_url_get(url, CURLUPART_USER, &origin.user, CURLU_URLDECODE);
+	curl_url_get(url, CURLUPART_PASSWORD, &origin.password, CURLU_URLDECODE);
 	curl_url_set(url, CURLUPART_USER, NULL, 0);
 	curl_url_set(url, CURLUPART_PASSWORD, NULL, 0);
 	curl_url_set(url, CURLUPART_FRAGMENT, NULL, 0);
+	if (!curl_url_get(url, CURLUPART_URL, &bare, 0)) {
+		free(opt.url);
+		opt.url = bare;
+	}
+	curl_url_set(url, CURLUPART_QUERY, NULL, 0);
 	if (!curl_url_get(url, CURLUPART_URL, &shown, 0))
 		copy_text(origin.shown, sizeof(origin.shown), shown);
 	if (!status && origin.is_file)

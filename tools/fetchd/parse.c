@@ -138,6 +138,26 @@ bool name_is_good(const char *name)
 	return len && len < VDISK_NAME_SIZE && strspn(name, allowed) == len;
 }
 
+/* The same scheme, host and port? What is a secret of the one is then known to the other. */
+bool same_place(const char *one, const char *other)
+{
+	static const CURLUPart part[] = { CURLUPART_SCHEME, CURLUPART_HOST, CURLUPART_PORT };
+	CURLU *a = curl_url(), *b = curl_url();
+	bool same = a && b && !curl_url_set(a, CURLUPART_URL, one, 0) && !curl_url_set(b, CURLUPART_URL, other, 0);
+
+	for (size_t i = 0; same && i < sizeof(part) / sizeof(part[0]); i++) {
+		char *x = NULL, *y = NULL;
+
+		same = !curl_url_get(a, part[i], &x, CURLU_DEFAULT_PORT) &&
+		       !curl_url_get(b, part[i], &y, CURLU_DEFAULT_PORT) && !strcasecmp(x, y);
+		curl_free(x);
+		curl_free(y);
+	}
+	curl_url_cleanup(a);
+	curl_url_cleanup(b);
+	return same;
+}
+
 /* Overwrite what is secret in a URL: who asks, and the query. */
 void hide_url(char *url)
 {
