@@ -103,8 +103,11 @@ bool creds_take(const char *text, size_t len, struct creds *into, const char **w
 	into->query = copy(member(object, query));
 	into->token = copy(member(object, session));
 	json_object_put(object);
+	if (into->user || into->bearer || into->query)
+		return true;
+	creds_drop(into);
 	*why = "none of AccessKeyId with SecretAccessKey, user with password, access_token, query in it";
-	return into->user || into->bearer || into->query;
+	return false;
 }
 
 bool creds_wanted(void)

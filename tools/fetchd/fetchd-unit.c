@@ -225,6 +225,7 @@ static void test_creds(void)
 		{ "{\"access_token\":\"T\"}", true, NULL, "T", NULL, NULL },
 		{ "{\"accessToken\":\"T\\r\\nX: y\"}", false, NULL, NULL, NULL, NULL },
 		{ "{\"AccessKeyId\":\"A\"}", false, NULL, NULL, NULL, NULL },
+		{ "{\"SessionToken\":\"C\"}", false, NULL, NULL, NULL, NULL },
 		{ "{\"AccessKeyId\":1,\"SecretAccessKey\":2}", false, NULL, NULL, NULL, NULL },
 		{ "{", false, NULL, NULL, NULL, NULL }, { "", false, NULL, NULL, NULL, NULL },
 		{ "\n", false, NULL, NULL, NULL, NULL }, { "two words", false, NULL, NULL, NULL, NULL },
