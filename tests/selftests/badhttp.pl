@@ -50,9 +50,9 @@ sub serve {
 	open my $out, '>>', $log;
 	print $out join(' ', "$mode $path $query", map { $header{$_} // '-' } qw(range if-match authorization x-secret x-amz-security-token)), "\n";
 	close $out;
-	# It answers when the mode is another one: with =FIRST only the range that begins there, others get an error.
-	while ($mode =~ /^hang(?:=(\d+))?$/) {
-		$mode = '503', last if defined $1 && $1 ne $first;
+	# It answers when the mode is another one: with =FIRST,OTHERS only the range that begins there, others as OTHERS says.
+	while ($mode =~ /^hang(?:=(\d+),(\w+))?$/) {
+		$mode = $2, last if defined $1 && $1 ne $first;
 		select undef, undef, undef, 0.02;
 		$mode = mode();
 	}

@@ -139,6 +139,45 @@ read_is 0 'SIGHUP: others are used at once'
 ok "$((SECONDS - start > 4))" 'SIGHUP: without a wait'
 stopped
 
+# One connection, and nothing comes over it: the helper sleeps, also if another try is due.
+# begun OFFSET: the server was asked for it
+begun() { wait_for 20 grep -q "bytes=$1-" "$TMP/requests"; }
+mode ok
+fetchd --max-connections 1 "$url"
+: >"$TMP/requests"
+mode hang=65536,503
+one 0 &
+readers=($!)
+begun 0
+one 1 &
+readers+=($!)
+begun 65536
+switches() { awk '$1 == "voluntary_ctxt_switches:" { print $2 }' "/proc/$helper/status"; }
+before=$(switches)
+sleep 4
+times=$(($(switches) - before))
+is "$((times > 0 && times < 200))" 1 'all connections in use: it sleeps'
+comment "it slept $times times"
+mode ok
+wait "${readers[0]}" && wait "${readers[1]}"
+ok $? 'all connections in use, then free: both reads have their bytes'
+stopped
+
+# A read that joins a prefetch has its own time.
+printf 'vdisk-trace 1 img "one"\n65536 65536\n' >"$TMP/trace"
+: >"$TMP/requests"
+mode hang=65536,ok
+fetchd --prefetch "$TMP/trace" --deadline 10s "$url"
+begun 65536
+sleep 6
+one 1 &
+reader=$!
+sleep 6
+mode ok
+wait "$reader"
+ok $? 'a read of what is being prefetched: until its own deadline'
+stopped
+
 # Restarted while the origin does not answer: the predecessor's file is used, so that it is not lost.
 mode ok
 reload_ro a "blob img len:$len on_loss:fail helper_timeout:3s"

@@ -223,7 +223,7 @@ static bool answer_kept(struct vdisk_request *req)
 	return req->len;
 }
 
-/* A prefetch that is on its way becomes the request's. */
+/* A prefetch that is on its way becomes the request's, as if that had begun it now. */
 static bool adopt(const struct vdisk_request *req)
 {
 	for (struct fetch *f = pool; f < pool + pool_nr; f++) {
@@ -231,6 +231,9 @@ static bool adopt(const struct vdisk_request *req)
 		    f->len != req->len)
 			continue;
 		f->id = req->id;
+		f->deadline = opt.deadline_ms ? now_ms() + opt.deadline_ms : 0;
+		f->due = 0;
+		f->tries = 0;
 		counters.prefetch_hit_bytes += f->len;
 		return true;
 	}
@@ -312,9 +315,15 @@ static void prefetch(void)
 	}
 }
 
+/* For nothing but its time? */
+static bool waits(const struct fetch *f)
+{
+	return f->state == FETCH_WAITING && !(f->wants_creds && creds_busy());
+}
+
 static void again(struct fetch *f)
 {
-	if (f->state != FETCH_WAITING || f->due > now_ms() || (f->wants_creds && creds_busy()))
+	if (!waits(f) || f->due > now_ms())
 		return;
 	if (f != &own && !serving) {
 		snprintf(f->why, sizeof(f->why), "%s", *own.why ? own.why : "does not answer");
@@ -328,14 +337,16 @@ static uint64_t sooner(uint64_t ms, const struct fetch *f)
 {
 	uint64_t now = now_ms(), left = f->due > now ? f->due - now : 1;
 
-	return f->state == FETCH_WAITING && left < ms ? left : ms;
+	return waits(f) && left < ms ? left : ms;
 }
 
 static uint64_t how_long(uint64_t ms)
 {
 	uint64_t pay = bucket_wait_ms(opt.rate, debt_now()) + 1;
+	bool full = count(FETCH_RUNNING) >= opt.connections;
 
-	for (unsigned int i = 0; i < pool_nr; i++)
+	/* If all connections are in use, the end of one is what is waited for. */
+	for (unsigned int i = 0; i < pool_nr && !full; i++)
 		ms = sooner(ms, &pool[i]);
 	if (debt && pay < ms)
 		ms = pay;
