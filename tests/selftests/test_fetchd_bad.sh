@@ -163,6 +163,27 @@ wait "${readers[0]}" && wait "${readers[1]}"
 ok $? 'all connections in use, then free: both reads have their bytes'
 stopped
 
+# One connection: another try of what is idle waits for a read that came later, and that the kernel still has.
+fetchd --max-connections 1 "$url"
+: >"$TMP/requests"
+mode hang=0,503
+ionice -c 3 dd if="$a" bs=64K count=1 skip=16 iflag=direct status=none of=/dev/null &
+readers=($!)
+begun 1048576
+one 0 &
+readers+=($!)
+begun 0
+one 8 &
+readers+=($!)
+wait_for 20 is_count waiting 3 a
+ok $? 'one connection: three reads wait'
+sleep 1.5
+: >"$TMP/requests"
+mode ok
+wait "${readers[@]}"
+is "$(sed 's/.*bytes=\([0-9]*\).*/\1/' "$TMP/requests" | paste -sd ' ')" '524288 1048576' 'one connection: the most urgent first'
+stopped
+
 # A read that joins a prefetch has its own time.
 printf 'vdisk-trace 1 img "one"\n65536 65536\n' >"$TMP/trace"
 : >"$TMP/requests"

@@ -87,7 +87,7 @@ struct fetch {
 	uint64_t id;		/* of the request, 0: prefetch, or our own */
 	uint64_t offset, deadline, due, began;
 	uint32_t len, got, base, used;	/* base: got, when this try began */
-	unsigned int tries, hops;
+	unsigned int priority, tries, hops;
 	bool probe, no_match, wants_creds;
 	int error;		/* what the kernel is told if this was the last try */
 	char why[3 * FETCHD_TEXT];
@@ -180,7 +180,7 @@ void watchdog(void);
 void trace_open(void);
 void trace_request(const struct vdisk_request *request);
 void trace_flush(void);
-bool prefetch_next(uint64_t *offset, uint32_t *len);
+bool prefetch_next(struct vdisk_request *req);
 
 /* metrics.c */
 void metrics_open(void);

@@ -23,6 +23,7 @@
 #define TURN_MS		500	/* a turn of the loop takes at most */
 #define KEPT_MS		60000	/* what was prefetched is kept for, if others want the buffer */
 #define START_MS	30000	/* an origin may take to answer at start */
+#define OLD_MS		10000	/* a fetch is then as urgent as any */
 
 CURLM *multi;
 
@@ -119,11 +120,12 @@ struct fetch *pool_get(void)
 	return oldest_kept();
 }
 
-static void prepare(struct fetch *f, uint64_t id, uint64_t offset, uint32_t len, uint64_t deadline_ms)
+static void prepare(struct fetch *f, const struct vdisk_request *req, uint64_t deadline_ms)
 {
-	f->id = id;
-	f->offset = offset;
-	f->len = len;
+	f->id = req->id;
+	f->offset = req->offset;
+	f->len = req->len;
+	f->priority = req->priority;
 	f->got = f->used = f->tries = 0;
 	f->no_match = f->probe = false;
 	f->why[0] = 0;
@@ -231,6 +233,7 @@ static bool adopt(const struct vdisk_request *req)
 		    f->len != req->len)
 			continue;
 		f->id = req->id;
+		f->priority = req->priority;
 		f->deadline = opt.deadline_ms ? now_ms() + opt.deadline_ms : 0;
 		f->due = 0;
 		f->tries = 0;
@@ -250,7 +253,7 @@ static void request(struct vdisk_request *req)
 	if (adopt(req) || !answer_kept(req))
 		return;
 	f = pool_get();
-	prepare(f, req->id, req->offset, req->len, opt.deadline_ms);
+	prepare(f, req, opt.deadline_ms);
 	if (serving) {
 		begin(f);
 		return;
@@ -297,9 +300,8 @@ static void prefetch(void)
 	unsigned int most = opt.connections > 1 ? opt.connections / 2 : 1;
 
 	while (device_attached && count(FETCH_RUNNING) < most && !debt_now() && !count(FETCH_WAITING)) {
+		struct vdisk_request req = { .priority = VDISK_PRIO_IDLE };
 		struct fetch *f = oldest_kept();
-		uint64_t offset;
-		uint32_t len;
 
 		if (count(FETCH_FREE) <= reserve) {
 			if (!f || now_ms() - f->began < KEPT_MS)
@@ -307,10 +309,10 @@ static void prefetch(void)
 			f->state = FETCH_FREE;
 			continue;
 		}
-		if (!prefetch_next(&offset, &len))
+		if (!prefetch_next(&req))
 			return;
 		f = pool_get();
-		prepare(f, 0, offset, len, opt.deadline_ms);
+		prepare(f, &req, opt.deadline_ms);
 		begin(f);
 	}
 }
@@ -331,6 +333,21 @@ static void again(struct fetch *f)
 	} else if (count(FETCH_RUNNING) < opt.connections) {
 		begin(f);
 	}
+}
+
+/* The kernel says how urgent a request is once; who has joined it since it does not say. */
+static unsigned int urgency(const struct fetch *f)
+{
+	return now_ms() - f->began >= OLD_MS ? VDISK_PRIO_READ : f->priority;
+}
+
+/* Those that are due, the most urgent first */
+static void again_all(unsigned int from, unsigned int to)
+{
+	for (unsigned int priority = from; priority <= to; priority++)
+		for (unsigned int i = 0; i < pool_nr; i++)
+			if (waits(&pool[i]) && urgency(&pool[i]) == priority)
+				again(&pool[i]);
 }
 
 static uint64_t sooner(uint64_t ms, const struct fetch *f)
@@ -385,8 +402,6 @@ static void transfers(void)
 		fetch_finished((struct fetch *)f, result);
 	}
 	again(&own);
-	for (unsigned int i = 0; i < pool_nr; i++)
-		again(&pool[i]);
 }
 
 /* One turn: waits for anything to happen, and does what follows from it. */
@@ -424,6 +439,7 @@ static void forget(void)
 static void turn_early(uint64_t ms)
 {
 	take();
+	again_all(VDISK_PRIO_READ, VDISK_PRIO_IDLE);
 	device_used();
 	if (!device_attached)
 		forget();
@@ -445,7 +461,7 @@ int read_origin(uint64_t offset, uint32_t len, char *to, bool probe)
 {
 	uint64_t wait = opt.deadline_ms && opt.deadline_ms < START_MS ? opt.deadline_ms : START_MS;
 
-	prepare(&own, 0, offset, len, wait);
+	prepare(&own, &(struct vdisk_request){ .offset = offset, .len = len }, wait);
 	own.data = to;
 	own.probe = probe;
 	own_done = 0;
@@ -495,7 +511,10 @@ int serve(void)
 			if (!was && device_attached)
 				debt_now();
 		}
+		/* What the kernel has may be more urgent than the rest. */
+		again_all(VDISK_PRIO_READ, VDISK_PRIO_READ);
 		take();
+		again_all(VDISK_PRIO_AHEAD, VDISK_PRIO_IDLE);
 		prefetch();
 		device_used();
 		if (device >= 0)

@@ -141,7 +141,7 @@ void trace_flush(void)
 }
 
 /* What to fetch next, if anything: what was read already is kept above us, or will be asked for again. */
-bool prefetch_next(uint64_t *offset, uint32_t *len)
+bool prefetch_next(struct vdisk_request *req)
 {
 	char line[64];
 
@@ -157,9 +157,9 @@ bool prefetch_next(uint64_t *offset, uint32_t *len)
 	}
 	if (!prefetch_len)
 		return false;
-	*offset = prefetch_offset;
-	*len = prefetch_len < opt.max_request ? prefetch_len : opt.max_request;
-	prefetch_offset += *len;
-	prefetch_len -= *len;
+	req->offset = prefetch_offset;
+	req->len = prefetch_len < opt.max_request ? prefetch_len : opt.max_request;
+	prefetch_offset += req->len;
+	prefetch_len -= req->len;
 	return true;
 }
