@@ -42,7 +42,7 @@ static unsigned long ops = 1000;
 static uint64_t seed = 1, size;
 static bool check, uring, resume, more, push, fuzz, errors, cold, peek;
 static int fd_given = -1;
-static const char *identity;
+static const char *identity, *blob;
 static char *image;
 static atomic_ulong calls, refused, nr_errors;
 
@@ -116,12 +116,20 @@ static ssize_t ring_do(struct ring *r, int op, int fd, struct iovec *iov, unsign
 	return -1;
 }
 
-static int attach(const char *name)
+static struct vdisk_attach attach_fields(void)
 {
 	struct vdisk_attach at = {
 		.size = sizeof(at), .version = VDISK_VERSION, .length = size, .unit = unit, .max_bytes = max_bytes,
 		.depth = depth,
 	};
+
+	strncpy(at.name, blob, sizeof(at.name) - 1);
+	return at;
+}
+
+static int attach(void)
+{
+	struct vdisk_attach at = attach_fields();
 	int fd = fd_given >= 0 ? fd_given : open("/dev/vdisk", O_RDWR | O_CLOEXEC);
 
 	if (fd < 0)
@@ -131,7 +139,6 @@ static int attach(const char *name)
 			die("VDISK_RESUME");
 		return fd;
 	}
-	strncpy(at.name, name, sizeof(at.name) - 1);
 	if (identity) {
 		at.identity_len = strlen(identity);
 		memcpy(at.identity, identity, at.identity_len);
@@ -214,7 +221,7 @@ static void answer(struct ring *ring, int fd, struct vdisk_request *req, unsigne
 
 static void *serve(void *arg)
 {
-	int fd = (intptr_t)arg;
+	int fd = (intptr_t)arg >> 16;
 	struct vdisk_request req[BATCH_MAX];
 	struct ring ring;
 
@@ -240,6 +247,73 @@ static void *serve(void *arg)
 			sleep_ms(delay_ms);
 		answer(&ring, fd, req, res / sizeof(*req));
 	}
+}
+
+static bool is_zero(const void *bytes, size_t len)
+{
+	const char *byte = bytes;
+
+	while (len && !*byte) {
+		byte++;
+		len--;
+	}
+	return !len;
+}
+
+/* As the header says it, of what may be refused for its fields alone. */
+static bool attach_is_good(const struct vdisk_attach *at, size_t room)
+{
+	uint32_t block = at->unit ?: VDISK_BLOCK, most = at->max_bytes ?: block > 1 << 20 ? block : 1 << 20;
+	size_t len = strnlen(at->name, sizeof(at->name));
+
+	return at->size >= sizeof(*at) && at->size <= room && is_zero(at + 1, at->size - sizeof(*at)) &&
+	       at->version == VDISK_VERSION && !at->flags && !at->timeout_ms && !at->reserved && !at->features &&
+	       !(block & (block - 1)) && block >= VDISK_BLOCK && block <= VDISK_MAX_BYTES && !(most % block) &&
+	       most <= VDISK_MAX_BYTES && at->depth <= VDISK_MAX_DEPTH_FILE && len && len < sizeof(at->name) &&
+	       is_zero(at->name + len, sizeof(at->name) - len) && at->identity_len <= VDISK_IDENTITY_MAX &&
+	       is_zero(at->identity + at->identity_len, sizeof(at->identity) - at->identity_len);
+}
+
+/* A file of its own, with a field or two that are anything. */
+static void fuzz_attach(uint64_t *state)
+{
+	struct { struct vdisk_attach at; char tail[4096 - sizeof(struct vdisk_attach)]; } in = { .at = attach_fields() }, out;
+	int fd = open("/dev/vdisk", O_RDWR | O_CLOEXEC);
+	struct vdisk_attach *at = &in.at;
+	bool good, done;
+
+	if (fd < 0)
+		die("/dev/vdisk");
+	for (unsigned int i = 0; i < 2; i++) {
+		uint64_t x = mix(state);
+
+		switch (x >> 32 & 15) {
+		case 0: at->size ^= 1U << (x & 31); break;
+		case 1: at->size += x & 63; in.tail[x >> 8 & 63] = x >> 16 & 1; break;
+		case 2: at->version = x & 3; break;
+		case 3: at->flags = 1ULL << (x & 63); break;
+		case 4: at->length = x & 1 ? mix(state) : mix(state) % (2 * size); break;
+		case 5: at->unit = x & 32 ? x : 1U << (x & 31); break;
+		case 6: at->max_bytes = x & 32 ? x : VDISK_BLOCK * (x & 0xffff); break;
+		case 7: at->depth = x & 0x1fff; break;
+		case 8: at->timeout_ms = x & 1; break;
+		case 9: at->reserved = x & 1; break;
+		case 10: at->features = x & 1; break;
+		case 11: at->name[x >> 8 & 63] = x; break;
+		case 12: at->identity_len = x & 0x1ff; break;
+		case 13: at->identity[x >> 8 & 255] = x; break;
+		}
+	}
+	out = in;
+	good = attach_is_good(at, sizeof(in));
+	done = !ioctl(fd, VDISK_ATTACH, &out);
+	if (done != good && (done || errno == EINVAL || errno == E2BIG || errno == EPROTONOSUPPORT)) {
+		fprintf(stderr, "blobd: VDISK_ATTACH: %s\n", done ? "taken" : strerror(errno));
+		exit(4);
+	}
+	atomic_fetch_add(&calls, 1);
+	atomic_fetch_add(&refused, !done);
+	close(fd);
 }
 
 /* Anything that a helper could do, at random; now and then what it should. */
@@ -278,6 +352,7 @@ static void fuzz_record(int fd, uint64_t *state, struct vdisk_request *req, unsi
 	case 13: ioctl(fd, VDISK_RESUME); return;
 	case 14: ioctl(fd, mix(state), mix(state)); return;
 	case 15: h.a.offset = -h.a.len; break;
+	case 16: fuzz_attach(state); return;
 	}
 	iov[0] = (struct iovec){ &h, h.a.size < sizeof(h) ? h.a.size : sizeof(h.a) };
 	/* The bytes of the offset it states, or memory that is not there */
@@ -295,15 +370,15 @@ static void fuzz_record(int fd, uint64_t *state, struct vdisk_request *req, unsi
 
 static void *fuzz_serve(void *arg)
 {
-	int fd = (intptr_t)arg;
-	uint64_t state = seed + (uintptr_t)pthread_self();
+	int fd = (intptr_t)arg >> 16;
 	struct vdisk_request req[BATCH_MAX] = {};
 	unsigned long i;
 	unsigned int nr = 0;
 
 	for (i = 0; i < ops; i++) {
 		struct pollfd p = { .fd = fd, .events = POLLIN };
-		uint64_t x = mix(&state);
+		/* Each draws the same again, whatever the others found to read. */
+		uint64_t state = seed + ((uint64_t)arg << 48) + (i << 32), x = mix(&state);
 		ssize_t res;
 
 		if (nr < BATCH_MAX / 2 && poll(&p, 1, 0) == 1) {
@@ -363,7 +438,7 @@ static void start(void *(*fn)(void *), int *fds)
 	unsigned int i;
 
 	for (i = 0; i < threads; i++)
-		if (pthread_create(&id[i], NULL, fn, (void *)(intptr_t)(check ? fds[0] << 16 | (int)i : fds[i % files])))
+		if (pthread_create(&id[i], NULL, fn, (void *)(intptr_t)(fds[check ? 0 : i % files] << 16 | (int)i)))
 			die("pthread_create");
 	for (i = 0; i < threads; i++)
 		pthread_join(id[i], NULL);
@@ -439,8 +514,9 @@ int main(int argc, char **argv)
 		printf("errors=%lu\n", atomic_load(&nr_errors));
 		return 0;
 	}
+	blob = argv[optind];
 	for (i = 0; i < files; i++)
-		fds[i] = attach(argv[optind]);
+		fds[i] = attach();
 	if (peek) {
 		struct vdisk_request req[BATCH_MAX];
 		ssize_t res = read(fds[0], req, sizeof(req));
