@@ -49,7 +49,8 @@ gone nofail file /mnt/vd/none
 lost - zero (
 TAB
 cat >"$root/probe" <<'PROBE'
-systemctl is-active vdisk@{over-lay,secret,data,hard,remote,top,later,gone}.service vdisk.target | xargs
+systemctl is-active vdisk@{over-lay,secret,data,hard,remote,top,later,gone}.service vdisk.target |
+	xargs echo "$(stat -c %U /var/lib/vdisk-fetchd/img-1)"
 for disk in over-lay secret data hard remote top later; do
 	[[ ! -b /dev/mapper/$disk ]] || echo -n "$disk "
 done
@@ -89,7 +90,8 @@ before=$(there)
 for boot in 1 2; do
 	boot "/probe $boot"
 	mapfile -t said <"$TMP/said"
-	is "${said[0]}" 'active active active active active active inactive failed active' "boot $boot: the units"
+	((boot == 2)) && user=fetchd-img-1 || user=vdisk-fetchd
+	is "${said[0]}" "$user "'active active active active active active inactive failed active' "boot $boot: the units"
 	is "${said[1]}" 'over-lay secret data hard remote top ' "boot $boot: the disks"
 	((boot == 2)) && want='boot 1/boot 1/boot 1/boot 1' || want='///directory'
 	is "${said[2]}" "$want" "boot $boot: what was written before"
@@ -104,5 +106,10 @@ for boot in 1 2; do
 	is "${said[*]:11}" '' "boot $boot: systemd has nothing to say about the units"
 	is "$(there)" "$before" "boot $boot: nothing is left"
 	((failures == 0)) || comment "$(<"$TMP/said")" "$(<"$TMP/log")"
+	# The next time the blob has a user of its own.
+	echo 'fetchd-img-1:x:992:992::/nonexistent:/bin/false' >>"$root/etc/passwd"
+	mkdir -p "$root/etc/systemd/system/vdisk-fetchd@img-1.service.d"
+	printf '[Service]\nUser=fetchd-img-1\n' >"$root/etc/systemd/system/vdisk-fetchd@img-1.service.d/user.conf"
+	sed -i 's/uid:991/uid:992/' "$root/etc/vdisktab"
 done
 done_testing
