@@ -155,7 +155,7 @@ static int vdisk_attach_to(struct vdisk_blob_file *file,
 	r = vdisk_attach_allowed(blob, at);
 	if (r)
 		return r;
-	/* Last of all: it cannot be undone. */
+	/* Last of all: nothing behind it fails. */
 	r = vdisk_attach_pin(blob, at);
 	if (r)
 		return r;
