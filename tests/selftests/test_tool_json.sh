@@ -13,6 +13,7 @@ undo=("vdisk remove $a" "cd /" "${undo[@]}")
 head -c 1M /dev/zero >"$odd"
 head -c 64 /dev/urandom >key
 cp key other
+head -c 512 /dev/zero >blob
 printf '%s\n' "$a - file /voilà" >tab
 loop_disk 1 512
 cryptsetup luksFormat --type luks2 --pbkdf pbkdf2 --pbkdf-force-iterations 1000 --batch-mode --key-file key --header header "$DISK" 2>/dev/null
@@ -37,6 +38,8 @@ for command in $(vdisk --complete | cut -d ' ' -f 1); do
 	json 1 "$command: of what is not there" '.error // .errors[0].error | length > 0' "$command" $'no\xff' $'file /no\xffne'
 done
 json 1 'a path that is no UTF-8' '.error | startswith("'"$TMP/no"'\\xffvoilà: No such file")' create "$a" $'file no\xffvoilà'
+json 1 'create of a URL' '.error | startswith("blob: file:///no ")' create "$a" --readonly file:///no
+json 1 'length of a URL' '.error | startswith("blob: file:///no ")' length file:///no
 json 1 'tab' '.disks == [] and .errors[0].line == 1 and (.errors[0].error | contains("no node type"))' tab <(echo $'x - f\xff')
 json 1 'remove: one of two' '.removed == [] and .errors[0].name == "none"' remove none
 
@@ -59,6 +62,11 @@ vdisk create "$a" --len 1M "pr domain:$a nexus:a ( crypt cipher:aes-xts-plain64 
 json 0 'pr' '.answer' pr "$a" register-ignore 0xa
 json 0 'key wipe' '.key == "wiped" and .suspended' key "$a" wipe
 json 0 'key set' '.key == "set" and (.suspended | not)' key "$a" set other
+json 0 'create of a URL' '.helpers[0] | .blob == "b" and .url == "file://'"$TMP"'/blob" and .pid > 0 and .unit == null' \
+	create b --readonly "file://$TMP/blob"
+json 0 'remove of a URL' '.removed == ["b"]' remove b
+json 0 'create --explain of a URL' '.commands[1] == "vdisk-fetchd --name '"'b' --once 'file://$TMP/blob'"' &"' \
+	create b --readonly "file://$TMP/blob" --explain
 json 0 'create --explain' '.commands | length == 1' create b --len 1M ram --explain
 vdisk create b --len 1M ram >/dev/null
 json 1 'remove: the other one' '.removed == ["b"] and .errors[0].name == "none"' remove none b

@@ -13,6 +13,7 @@
 
 #include "vdisk.h"
 #include "dm.h"
+#include "helper.h"
 #include "keys.h"
 #include "openvmm.h"
 #include "show.h"
@@ -704,6 +705,7 @@ static int detach_base(const struct vdisk_args *args)
 			struct json_object *object = json_about(name);
 
 			keys_drop_all(name, live.disk.params, line);
+			helpers_drop_all(name, live.disk.params, line);
 
 			json_object_object_add(object, "stack", vdisk_json(line));
 			say(args, line, object, &live, &change);

@@ -8,16 +8,20 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 #include <uuid/uuid.h>
 
 #include "vdisk.h"
 #include "dm.h"
+#include "helper.h"
 #include "keys.h"
 #include "openvmm.h"
+#include "show.h"
 #include "stack.h"
 
 #define MAX_KEYS	16
+#define ATTACH_S	60	/* a helper may take to ask its origin and attach */
 
 /* The words of a stack: all of @args' from @first on, in one piece or in many. */
 static void get_words(const struct vdisk_args *args, int first, struct words *words, enum words_of of)
@@ -76,6 +80,7 @@ static int length(const struct vdisk_args *args)
 {
 	struct vdisk_stack *s = calloc(1, sizeof(*s));
 	struct openvmm openvmm = { .name = "disk" };
+	struct helpers helpers = {};
 	struct words words = {};
 	__u64 sectors = 0;
 	int status;
@@ -83,7 +88,7 @@ static int length(const struct vdisk_args *args)
 	if (!s)
 		abort();
 	get_words(args, 0, &words, TYPED);
-	status = words_openvmm(&words, &openvmm);
+	status = words_openvmm(&words, &openvmm) ?: helpers_take(&helpers, openvmm.name, &words);
 	words_hide_keys(&words, NULL);
 	words_translate(&words, true);
 	status = status ?: stack_parse(s, &words);
@@ -107,7 +112,7 @@ static int length(const struct vdisk_args *args)
 	}
 	words_free(&words);
 	words_free(&openvmm.create);
-	free(openvmm.url);
+	helpers_free(&helpers);
 	free(s);
 	return status;
 }
@@ -143,11 +148,12 @@ struct made {
 	__u64 sectors;
 	struct key key[MAX_KEYS];
 	int nr_keys;
+	struct helpers helpers;
 	/* What has to be undone: so many were done. */
 	bool device, live;
 	char uuid[128];		/* of it */
 	int nr_loaded;
-	unsigned int nr_stores;
+	unsigned int nr_started, nr_stores;
 	const struct vdisk_node *store[VDISK_MAX_NODES];
 };
 
@@ -227,7 +233,8 @@ static int prepare(const struct vdisk_args *args, struct made *made)
 	snprintf(made->uuid, sizeof(made->uuid), "%s%s", vdisk_option(args, "scan") ? DISK_UUID_SCAN : DISK_UUID, id);
 	made->name = made->openvmm.name = args->word[0];
 	get_words(args, 1, &made->words, TYPED);
-	if (vdisk_check_name(made->name) || words_openvmm(&made->words, &made->openvmm))
+	if (vdisk_check_name(made->name) || words_openvmm(&made->words, &made->openvmm) ||
+	    helpers_take(&made->helpers, made->name, &made->words))
 		return VDISK_FAILED;
 	words_translate(&made->words, true);
 	if (take_keys(made))
@@ -268,6 +275,8 @@ static void undo(struct made *made)
 			   made->name, made->name);
 		return;
 	}
+	while (made->nr_started)
+		helper_stop(&made->helpers.helper[--made->nr_started]);
 	while (made->nr_loaded)
 		keys_drop(made->key[--made->nr_loaded].description);
 	while (made->nr_stores)
@@ -278,6 +287,54 @@ static void undo(struct made *made)
 static int stopped(void)
 {
 	return vdisk_stopped ? vdisk_fail("stopped; what was begun is undone") : VDISK_OK;
+}
+
+/* Has one attached to the table that is loaded? */
+static bool is_attached(const struct made *made, const struct helper *h)
+{
+	struct seen_disk *s = calloc(1, sizeof(*s));
+	struct disk disk = {};
+	bool is = false;
+
+	if (!s)
+		abort();
+	if (!seen_get_loaded(s, &disk, made->name))
+		for (int i = 0; i < s->nr; i++)
+			is |= !strcmp(s->node[i].type, "blob") && !strcmp(s->node[i].option[0], h->blob) &&
+			      seen_count(&s->node[i], "helpers");
+	words_free(&s->words);
+	disk_put(&disk);
+	free(s);
+	return is;
+}
+
+/* Before the disk goes live: no read of it waits for who never comes. */
+static int wait_attached(const struct made *made, struct helper *h)
+{
+	const struct timespec pause = { .tv_nsec = 20000000 };
+	time_t end = time(NULL) + ATTACH_S;
+	int status = VDISK_OK;
+
+	while (!status && !is_attached(made, h)) {
+		status = stopped() ?: helper_check(h);
+		if (!status && time(NULL) > end)
+			status = vdisk_fail("blob: %s: its helper does not attach; is the origin slow, or the host?", h->shown);
+		nanosleep(&pause, NULL);
+	}
+	return status;
+}
+
+static int start_helpers(struct made *made)
+{
+	int status = VDISK_OK;
+
+	while (!status && made->nr_started < made->helpers.nr) {
+		status = stopped() ?: helper_start(&made->helpers.helper[made->nr_started]);
+		made->nr_started += !status;
+	}
+	for (unsigned int i = 0; !status && i < made->nr_started; i++)
+		status = wait_attached(made, &made->helpers.helper[i]);
+	return status;
 }
 
 static int make(const struct vdisk_args *args, struct made *made)
@@ -302,7 +359,7 @@ static int make(const struct vdisk_args *args, struct made *made)
 	}
 	keys_reach();
 	status = status ?: stopped() ?: disk_load(made->name, made->uuid, made->sectors, made->line, made->readonly) ?:
-		 stopped() ?: disk_resume(made->name, made->uuid, scan);
+		 start_helpers(made) ?: stopped() ?: disk_resume(made->name, made->uuid, scan);
 	made->live = !status;
 	status = status ?: stopped();
 	if (status)
@@ -324,18 +381,29 @@ static void quote(FILE *out, const char *text)
 	putc('\'', out);
 }
 
-/* What supplies the blob of an URL; it ends with the disk. */
-static void put_helper(FILE *out, const struct made *made)
+/* What supplies a blob; it ends with the disk. What it has to keep to itself is not shown. */
+static void put_process(FILE *out, const struct helper *h)
 {
-	char *shown = url_shown(made->openvmm.url);
-
 	fputs("vdisk-fetchd --name ", out);
-	quote(out, made->name);
-	fprintf(out, " --once%s ", made->openvmm.vhd ? " --vhd1" : "");
-	quote(out, shown);
-	/* What it keeps to itself */
-	fputs(strcmp(shown, made->openvmm.url) ? " --credentials FILE &" : " &", out);
-	free(shown);
+	quote(out, h->blob);
+	fprintf(out, " --once%s ", h->vhd ? " --vhd1" : "");
+	quote(out, h->shown);
+	fputs(strcmp(h->shown, h->url) ? " --credentials FILE &" : " &", out);
+}
+
+static void put_unit(FILE *out, const struct helper *h)
+{
+	char *config = helper_config(h, h->shown, strcmp(h->shown, h->url) ? " --credentials FILE" : "");
+	char *path = helper_config_path(h->blob);
+
+	config[strlen(config) - 1] = 0;
+	fputs("printf '%s\\n' ", out);
+	quote(out, config);
+	fputs(" | install -D -m 600 /dev/stdin ", out);
+	quote(out, path);
+	fprintf(out, " && systemctl start vdisk-fetchd@%s.service", h->blob);
+	free(config);
+	free(path);
 }
 
 static void put_format(FILE *out, const struct vdisk_node *n)
@@ -412,11 +480,36 @@ static void explain(const struct made *made, struct words *commands)
 	out = command_begin(&text, &size);
 	put_dmsetup(out, made);
 	command_end(commands, out, &text);
-	if (made->openvmm.url) {
+	for (unsigned int i = 0; i < made->helpers.nr; i++) {
 		out = command_begin(&text, &size);
-		put_helper(out, made);
+		if (helper_has_unit())
+			put_unit(out, &made->helpers.helper[i]);
+		else
+			put_process(out, &made->helpers.helper[i]);
 		command_end(commands, out, &text);
 	}
+}
+
+static void say_helper(const struct helper *h)
+{
+	printf("blob %s: %s, supplied by ", h->blob, h->shown);
+	if (h->pid)
+		printf("vdisk-fetchd, process %d\n", h->pid);
+	else
+		printf("vdisk-fetchd@%s.service\n", h->blob);
+}
+
+static struct json_object *json_helper(const struct helper *h)
+{
+	struct json_object *object = json_object_new_object();
+	char unit[128];
+
+	json_object_object_add(object, "blob", vdisk_json(h->blob));
+	json_object_object_add(object, "url", vdisk_json(h->shown));
+	snprintf(unit, sizeof(unit), "vdisk-fetchd@%s.service", h->blob);
+	json_object_object_add(object, "unit", helper_has_unit() ? vdisk_json(unit) : NULL);
+	json_object_object_add(object, "pid", h->pid ? json_object_new_int(h->pid) : NULL);
+	return object;
 }
 
 static void say_created(const struct vdisk_args *args, const struct made *made, bool dry)
@@ -439,11 +532,8 @@ static void say_created(const struct vdisk_args *args, const struct made *made, 
 	if (!args->json) {
 		printf("/dev/mapper/%s: %llu sectors (%s)\n", made->name, made->sectors,
 		       vdisk_bytes(text, made->sectors * 512));
-		if (made->openvmm.url) {
-			fputs("reads wait for its helper; start that: ", stdout);
-			put_helper(stdout, made);
-			putchar('\n');
-		}
+		for (unsigned int i = 0; i < made->helpers.nr; i++)
+			say_helper(&made->helpers.helper[i]);
 		return;
 	}
 	object = json_object_new_object();
@@ -457,12 +547,10 @@ static void say_created(const struct vdisk_args *args, const struct made *made, 
 	json_object_object_add(object, "stack", vdisk_json(made->text));
 	json_object_object_add(object, "readonly", json_object_new_boolean(made->readonly));
 	json_object_object_add(object, "stores", stores);
-	if (made->openvmm.url) {
-		char *shown = url_shown(made->openvmm.url);
-
-		json_object_object_add(object, "url", vdisk_json(shown));
-		free(shown);
-	}
+	list = json_object_new_array();
+	for (unsigned int i = 0; i < made->helpers.nr; i++)
+		json_object_array_add(list, json_helper(&made->helpers.helper[i]));
+	json_object_object_add(object, "helpers", list);
 	json_object_object_add(object, "created", json_object_new_boolean(!dry));
 	if (dry) {
 		list = json_object_new_array();
@@ -494,7 +582,7 @@ static int create(const struct vdisk_args *args)
 		stack_free(made.stack);
 	free(made.stack);
 	words_free(&made.openvmm.create);
-	free(made.openvmm.url);
+	helpers_free(&made.helpers);
 	free(made.line);
 	free(made.text);
 	words_free(&made.words);
@@ -508,7 +596,9 @@ const struct vdisk_command vdisk_create = {
 "Makes /dev/mapper/NAME of STACK, which is what a table line of dm-vdisk has, see dm-vdisk.rst: a type, its words, and its\n"
 "children in parentheses. Lengths may have K, M, G, T or P behind them, paths may be relative, and the length of the disk is\n"
 "found. A crypt may have keyfile:PATH for key:, a file of 32 or 64 bytes; its key is kept in root's user keyring as\n"
-"vdisk:NAME until the disk is removed. What goes wrong, or is stopped by Ctrl-C, is undone: nothing stays.\n"
+"vdisk:NAME until the disk is removed. A URL (http, https, file) may be in the place of a blob's name, or of its type: then\n"
+"vdisk-fetchd, which supplies it, is started, and ends when the disk is removed. What goes wrong, or is stopped by Ctrl-C, is\n"
+"undone: nothing stays.\n"
 "STACK may also be what OpenVMM's --disk takes, as memdiff:file:debian.img; --explain shows the stack that it becomes.\n"
 "The host keeps its hands off what is in the disk: nothing looks for file systems, volume groups or the like in it.\n",
 	.status =
@@ -535,8 +625,10 @@ static int remove_disk(const char *name)
 	int status = vdisk_stopped ? vdisk_fail("%s: stopped; it stays", name) : VDISK_OK;
 
 	status = status ?: disk_lock(name) ?: disk_get(&disk, name, true) ?: disk_remove(name, disk.uuid);
-	if (!status)
+	if (!status) {
+		helpers_drop_all(name, disk.params, NULL);
 		keys_drop_all(name, disk.params, NULL);
+	}
 	disk_put(&disk);
 	disk_unlock();
 	return status;
@@ -575,8 +667,9 @@ const struct vdisk_command vdisk_remove = {
 	.name = "remove",
 	.what = "remove disks",
 	.more =
-"Removes each disk that is called NAME, and the keys that vdisk create loaded for it. Its stores stay: what is in them is\n"
-"there again when the same stack is created. What was in memory (ram, volatile) is lost, but for a ram with a name.\n",
+"Removes each disk that is called NAME, and what vdisk create loaded and started for it: keys, helpers. Its stores stay: what\n"
+"is in them is there again when the same stack is created. What was in memory (ram, volatile) is lost, but for a ram with a\n"
+"name.\n",
 	.status =
 "  0  done\n"
 "  1  one of them could not be removed, is not there, or is no vdisk\n",

@@ -212,17 +212,9 @@ static int task_error(struct dm_task *task)
 	return dm_task_get_errno(task) ?: last_error ?: EIO;
 }
 
-/**
- * disk_get - what there is of a disk
- * @disk: is filled; disk_put() it
- * @name: of the mapped device
- * @table: params are of the table, not the status
- *
- * Return: an exit status, after saying that there is none, or another one.
- */
-int disk_get(struct disk *disk, const char *name, bool table)
+static int get(struct disk *disk, const char *name, int ask, bool loaded)
 {
-	struct dm_task *task = task_new(table ? DM_DEVICE_TABLE : DM_DEVICE_STATUS, name);
+	struct dm_task *task = task_new(ask, name);
 	uint64_t start, length;
 	char *type = NULL, *params = NULL;
 	const char *uuid;
@@ -234,6 +226,8 @@ int disk_get(struct disk *disk, const char *name, bool table)
 		return VDISK_FAILED;
 	dm_task_no_open_count(task);
 	dm_task_no_flush(task);
+	if (loaded)
+		dm_task_query_inactive_table(task);
 	if (!dm_task_run(task))
 		error = task_error(task);
 	else if (!dm_task_get_info(task, &disk->info) || !disk->info.exists)
@@ -257,6 +251,25 @@ int disk_get(struct disk *disk, const char *name, bool table)
 out:
 	dm_task_destroy(task);
 	return status;
+}
+
+/**
+ * disk_get - what there is of a disk
+ * @disk: is filled; disk_put() it
+ * @name: of the mapped device
+ * @table: params are of the table, not the status
+ *
+ * Return: an exit status, after saying that there is none, or another one.
+ */
+int disk_get(struct disk *disk, const char *name, bool table)
+{
+	return get(disk, name, table ? DM_DEVICE_TABLE : DM_DEVICE_STATUS, false);
+}
+
+/* The status of a table that is loaded, and not live yet. */
+int disk_get_loaded(struct disk *disk, const char *name)
+{
+	return get(disk, name, DM_DEVICE_STATUS, true);
 }
 
 void disk_put(struct disk *disk)

@@ -21,6 +21,7 @@ bool disk_module_version(char *version, int size);
 int disk_lock(const char *name);
 void disk_unlock(void);
 int disk_get(struct disk *disk, const char *name, bool table);
+int disk_get_loaded(struct disk *disk, const char *name);
 void disk_put(struct disk *disk);
 struct dm_names *disk_names(struct dm_task **task);
 int disk_make(const char *name, const char *uuid);

@@ -11,7 +11,6 @@
 #include <stdarg.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "vdisk.h"
@@ -215,78 +214,20 @@ static int autocache(struct openvmm *o, struct words *out, char *text)
 	return base(o, out, text);
 }
 
-/* Without what may be secret: a user and password, and the query, in which a SAS token is. To be freed. */
-char *url_shown(const char *url)
-{
-	const char *host = strstr(url, "://"), *at;
-	char *shown;
-
-	host = host ? host + 3 : url;
-	at = memchr(host, '@', strcspn(host, "/?#"));
-	if (asprintf(&shown, "%.*s%.*s", (int)(host - url), url, (int)strcspn(at ? at + 1 : host, "?#"), at ? at + 1 : host) < 0)
-		abort();
-	return shown;
-}
-
-/* What the helper says of a blob: its sectors; 0, after saying that it cannot be told. */
-static __u64 blob_sectors(const char *url, bool vhd)
-{
-	struct json_object *object, *sectors;
-	int from[2], status = -1;
-	char text[4096], *shown;
-	ssize_t got;
-	size_t len = 0;
-	__u64 nr = 0;
-	pid_t pid;
-
-	if (pipe2(from, O_CLOEXEC))
-		return vdisk_fail("a pipe: %s", strerror(errno)), 0;
-	pid = fork();
-	if (!pid) {
-		dup2(from[1], STDOUT_FILENO);
-		execlp("vdisk-fetchd", "vdisk-fetchd", "--check", vhd ? "--vhd1" : url, vhd ? url : NULL, NULL);
-		_exit(127);
-	}
-	close(from[1]);
-	while (len < sizeof(text) - 1 && (got = read(from[0], text + len, sizeof(text) - 1 - len)) > 0)
-		len += got;
-	text[len] = 0;
-	close(from[0]);
-	if (pid < 0 || waitpid(pid, &status, 0) != pid || (WIFEXITED(status) && WEXITSTATUS(status) == 127))
-		return vdisk_fail("blob: vdisk-fetchd, which supplies blobs, cannot be run; is it installed?"), 0;
-	object = status ? NULL : json_tokener_parse(text);
-	if (object && json_object_object_get_ex(object, "sectors", &sectors))
-		nr = json_object_get_uint64(sectors);
-	json_object_put(object);
-	if (!nr) {
-		shown = url_shown(url);
-		vdisk_fail("blob: %.500s: cannot be used; vdisk-fetchd --check says why", shown);
-		free(shown);
-	}
-	return nr;
-}
-
 /* flat|vhd1:URL */
 static int blob(struct openvmm *o, struct words *out, char *text)
 {
 	const char *kind = strsep(&text, ":");
-	__u64 sectors;
+	bool vhd = !strcmp(kind, "vhd1");
 
-	if ((strcmp(kind, "flat") && strcmp(kind, "vhd1")) || !text || !*text)
+	if ((!vhd && strcmp(kind, "flat")) || !text || !*text)
 		return vdisk_fail("blob: is blob:flat:URL or blob:vhd1:URL");
 	if (!o->below && !o->readonly)
 		return vdisk_fail("blob: takes no writes: say memdiff: before it, or ,ro behind all");
-	if (o->later)
-		return vdisk_fail("blob: its URL belongs into /etc/vdisk/fetchd/NAME.conf, see vdisk-fetchd(8); "
-				  "say blob NAME len:LENGTH here");
-	o->vhd = !strcmp(kind, "vhd1");
-	sectors = blob_sectors(text, o->vhd);
-	if (!sectors)
-		return VDISK_FAILED;
-	o->url = strdup(text);
 	add(out, "blob");
-	add(out, "%s", o->name);
-	add(out, "len:%llu", sectors);
+	add(out, "%s", text);
+	if (vhd)
+		add(out, "vhd1");
 	return VDISK_OK;
 }
 
@@ -391,9 +332,10 @@ int words_openvmm(struct words *words, struct openvmm *o)
 {
 	char *text, *rest, *word, *options;
 	struct words out = {};
+	unsigned int url = 0;
 	int status = VDISK_OK;
 
-	if (words->nr != 1 || stack_type(words->word[0]) || !strpbrk(words->word[0], ":/."))
+	if (words->nr != 1 || stack_type(words->word[0]) || !strpbrk(words->word[0], ":/.") || words_url(words, &url))
 		return VDISK_OK;
 	text = strdup(words->word[0]);
 	if (!text)

@@ -7,19 +7,16 @@
 
 struct openvmm {
 	const char *name;	/* of the disk */
-	bool later;		/* the disk is made later, when files and servers are there */
+	bool later;		/* the disk is made later, when files are there */
 	/* Besides the stack */
 	bool readonly;
 	struct words create;	/* the paths of stores that may be made; words_free() them */
 	__u64 len;		/* sectors; 0: not said */
-	char *url;		/* where the disk's blob is; to be freed */
-	bool vhd;		/* it is a VHD there */
 	/* While it is translated */
 	bool below;		/* in a base, which is only read */
 	unsigned int block;	/* of the device it lies on */
 };
 
-char *url_shown(const char *url);
 int words_openvmm(struct words *words, struct openvmm *o);
 
 #endif /* VDISK_TOOL_OPENVMM_H */

@@ -95,15 +95,24 @@ static bool read_status(struct seen_disk *s, const char *params)
 	return s->nr;
 }
 
-int seen_get(struct seen_disk *s, struct disk *disk, const char *name)
+static int read_disk(struct seen_disk *s, const struct disk *disk, const char *name)
 {
-	s->words = (struct words){};
-	if (disk_get(disk, name, false))
-		return VDISK_FAILED;
 	if (disk->params && read_status(s, disk->params))
 		return VDISK_OK;
 	return vdisk_fail("%s: %s", name, disk->params ? "its status is not understood; is this vdisk as new as the module?" :
 			  "has no table: a vdisk create was killed; vdisk remove it");
+}
+
+int seen_get(struct seen_disk *s, struct disk *disk, const char *name)
+{
+	s->words = (struct words){};
+	return disk_get(disk, name, false) ?: read_disk(s, disk, name);
+}
+
+int seen_get_loaded(struct seen_disk *s, struct disk *disk, const char *name)
+{
+	s->words = (struct words){};
+	return disk_get_loaded(disk, name) ?: read_disk(s, disk, name);
 }
 
 const struct seen *seen_child(const struct seen_disk *s, int parent, int index)

@@ -27,6 +27,7 @@ struct seen_disk {
 };
 
 int seen_get(struct seen_disk *s, struct disk *disk, const char *name);
+int seen_get_loaded(struct seen_disk *s, struct disk *disk, const char *name);
 const char *seen_counter(const struct seen *n, const char *key);
 __u64 seen_count(const struct seen *n, const char *key);
 const struct seen *seen_child(const struct seen_disk *s, int parent, int index);

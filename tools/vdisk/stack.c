@@ -554,6 +554,26 @@ void words_hide_keys(struct words *words, struct words *paths)
 	}
 }
 
+static bool is_url(const char *word)
+{
+	size_t scheme = strspn(word, "abcdefghijklmnopqrstuvwxyz");
+
+	return scheme && !strncmp(word + scheme, "://", 3);
+}
+
+/* The next URL, in the place of a blob's name or of a type, from the word *@at on, which is then its own; NULL: there is none. */
+const char *words_url(const struct words *words, unsigned int *at)
+{
+	for (; *at < words->nr; ++*at) {
+		char *const *word = &words->word[*at];
+		unsigned int type = *at && !strcmp(word[-1], "blob");
+
+		if ((*at == type || !strcmp(word[-1 - (int)type], "(")) && is_url(*word))
+			return *word;
+	}
+	return NULL;
+}
+
 /* Stacks */
 
 void stack_free(struct vdisk_stack *s) { vdisk_free_tree(s); }

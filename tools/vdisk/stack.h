@@ -20,6 +20,7 @@ void words_translate(struct words *words, bool relative);
 #define KEYFILE	"keyfile:"	/* of a crypt, which the kernel does not know */
 char **words_keyfile(struct words *words, unsigned int *at);
 void words_hide_keys(struct words *words, struct words *paths);
+const char *words_url(const struct words *words, unsigned int *at);
 void words_free(struct words *words);
 
 const struct vdisk_type *stack_type(const char *word);

@@ -102,12 +102,15 @@ static int parse_stack(struct tab_disk *disk)
 	struct vdisk_stack *s = calloc(1, sizeof(*s));
 	struct openvmm openvmm = { .name = disk->name, .later = true };
 	struct words words = {};
+	unsigned int url = 0;
 	int status;
 
 	if (!s)
 		abort();
 	words_split(&words, disk->stack, TYPED);
 	status = words_openvmm(&words, &openvmm);
+	if (!status && words_url(&words, &url))
+		status = vdisk_fail("blob: its URL belongs into /etc/vdisk/fetchd/NAME.conf, see vdisk-fetchd(8); say blob NAME len:LENGTH here");
 	words_hide_keys(&words, &disk->files);
 	for (unsigned int i = 0; !status && i < disk->files.nr; i++)
 		status = need_absolute(disk->files.word[i]);

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "vdisk.h"
+#include "helper.h"
 #include "openvmm.h"
 #include "stack.h"
 
@@ -511,12 +512,15 @@ static void test_openvmm(void)
 		{ "memdiff:autocache:k:/a", "overlay volatile ( ram ) ( cache ( file /c/k.vdisk ) ( file /a ) )", 0, true, false },
 		{ "autocache:k:/a,ro", "cache ( file /c/k.vdisk ) ( file /a )", 0, true, true },
 		{ "crypt:xts-aes-256:/k:/a", "crypt cipher:aes-xts-plain64 keyfile:/k allow_discards ( file /a )", 0, false, false },
+		{ "memdiff:blob:flat:http://h/x", "overlay volatile ( ram ) ( blob http://h/x )", 0, false, false },
+		{ "blob:vhd1:http://h/x,ro", "blob http://h/x vhd1", 0, false, true },
 		{ "prwrap:/a", "pr domain:n nexus:n ( file /a )", 0, false, false },
 		{ "delay:5:/a", "delay read:5ms write:5ms ( file /a )", 0, false, false },
 		/* A stack stays what it is. */
 		{ "zero", "zero", 0, false, false },
 		{ "foo", "foo", 0, false, false },
 		{ "file /a", "file /a", 0, false, false },
+		{ "http://h/x,ro", "http://h/x,ro", 0, false, false },
 
 		{ "file:", "file: without a path", 0, false, false },
 		{ "file:/a;frob", "/a: ';frob' is no option of a file; there are ;direct and ;create=LENGTH", 0, false, false },
@@ -577,7 +581,7 @@ static void test_openvmm(void)
 		} else {
 			line = words_join(&words, TYPED);
 			ok(!strcmp(line, disks[i].line) && o.len == disks[i].len && (o.create.nr > 0) == disks[i].create &&
-			   o.readonly == disks[i].readonly && !o.url, disks[i].text);
+			   o.readonly == disks[i].readonly, disks[i].text);
 			free(line);
 		}
 		words_free(&o.create);

@@ -12,6 +12,7 @@
  *	vdisk-types.c, vdisk-grammar.c: their words, the kernel's own files
  *	dm.c		device-mapper, by libdevmapper
  *	keys.c		the kernel's keyrings
+ *	helper.c	blobs of URLs, and who supplies them
  *	store.c		a store's I/O, offline
  *	vdisk-store.c	its format, the kernel's own file
  *	util.c		options, sizes, texts, errors, progress
