@@ -111,9 +111,9 @@ fake 'echo "vdisk-fetchd: it fell over" >&2; exit 2'
 chmod 755 bin/vdisk-fetchd
 before=$(there)
 PATH=$TMP/bin:$path
-refused 'it ends' 'blob: vdisk-fetchd has ended: it fell over' "$stack" --create
+refused 'it ends' 'blob: its helper has ended: it fell over (vdisk-fetchd --check may say more)' "$stack" --create
 fake 'exit 0'
-refused 'it ends without a word' 'blob: vdisk-fetchd has ended: it said nothing' "$stack" --create
+refused 'it ends without a word' 'blob: its helper has ended: vdisk-fetchd said nothing (vdisk-fetchd --check may say more)' "$stack" --create
 fake 'exec sleep 1000'
 said=$(timeout --preserve-status -s INT 3 vdisk create "$a" --create "$stack" 2>&1)
 is "$? $said" '1 vdisk: stopped; what was begun is undone' 'one that hangs, and Ctrl-C'

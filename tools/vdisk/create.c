@@ -5,6 +5,7 @@
 #define _GNU_SOURCE
 #include <ctype.h>
 #include <errno.h>
+#include <stdio_ext.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -290,38 +291,41 @@ static int stopped(void)
 }
 
 /* Has one attached to the table that is loaded? */
-static bool is_attached(const struct made *made, const struct helper *h)
+static int see_attached(const struct made *made, const struct helper *h, bool *attached)
 {
 	struct seen_disk *s = calloc(1, sizeof(*s));
 	struct disk disk = {};
-	bool is = false;
+	int status;
 
 	if (!s)
 		abort();
-	if (!seen_get_loaded(s, &disk, made->name))
-		for (int i = 0; i < s->nr; i++)
-			is |= !strcmp(s->node[i].type, "blob") && !strcmp(s->node[i].option[0], h->blob) &&
-			      seen_count(&s->node[i], "helpers");
+	status = seen_get_loaded(s, &disk, made->name);
+	for (int i = 0; !status && i < s->nr; i++)
+		*attached |= !strcmp(s->node[i].type, "blob") && !strcmp(s->node[i].option[0], h->blob) &&
+			     seen_count(&s->node[i], "helpers");
 	words_free(&s->words);
 	disk_put(&disk);
 	free(s);
-	return is;
+	return status;
 }
 
 /* Before the disk goes live: no read of it waits for who never comes. */
 static int wait_attached(const struct made *made, struct helper *h)
 {
 	const struct timespec pause = { .tv_nsec = 20000000 };
-	time_t end = time(NULL) + ATTACH_S;
-	int status = VDISK_OK;
+	bool attached = false;
+	int status;
 
-	while (!status && !is_attached(made, h)) {
+	for (int i = 0; i < ATTACH_S * 50; i++) {
+		status = see_attached(made, h, &attached);
+		if (status || attached)
+			return status;
 		status = stopped() ?: helper_check(h);
-		if (!status && time(NULL) > end)
-			status = vdisk_fail("blob: %s: its helper does not attach; is the origin slow, or the host?", h->shown);
+		if (status)
+			return status;
 		nanosleep(&pause, NULL);
 	}
-	return status;
+	return vdisk_fail("blob: %s: its helper does not attach; is the origin slow, or the host?", h->shown);
 }
 
 static int start_helpers(struct made *made)
@@ -361,10 +365,9 @@ static int make(const struct vdisk_args *args, struct made *made)
 	status = status ?: stopped() ?: disk_load(made->name, made->uuid, made->sectors, made->line, made->readonly) ?:
 		 start_helpers(made) ?: stopped() ?: disk_resume(made->name, made->uuid, scan);
 	made->live = !status;
-	status = status ?: stopped();
+	status = status ?: disk_check_node(made->name) ?: stopped();
 	if (status)
 		undo(made);
-	disk_unlock();
 	return status;
 }
 
@@ -574,6 +577,12 @@ static int create(const struct vdisk_args *args)
 		status = make(args, &made);
 	if (!status)
 		say_created(args, &made, dry);
+	/* Who could not be told would not know of it. */
+	if (!status && !dry && (fflush(stdout) || ferror(stdout))) {
+		__fpurge(stdout);
+		undo(&made);
+	}
+	disk_unlock();
 	for (int i = 0; i < made.nr_keys; i++) {
 		free(made.key[i].path);
 		free(made.key[i].description);

@@ -143,8 +143,7 @@ int disk_lock(const char *name)
 	for (;;) {
 		lock = open(lock_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 		if (lock < 0)
-			return vdisk_fail("%s: cannot be locked: %s: %s%s", name, lock_path, strerror(errno),
-					  geteuid() ? "; only root may" : "");
+			return vdisk_fail("%s: cannot be locked: %s: %s", name, lock_path, vdisk_reason(errno));
 		if (flock(lock, LOCK_EX | LOCK_NB)) {
 			if (!told)
 				fprintf(stderr, "vdisk: %s: another vdisk changes it; waiting for that\n", name);
@@ -234,7 +233,7 @@ static int get(struct disk *disk, const char *name, int ask, bool loaded)
 		error = ENXIO;
 	if (error) {
 		if (error != ENXIO && error != ENODEV)
-			status = vdisk_fail("%s: cannot be asked: %s", name, strerror(error));
+			status = vdisk_fail("%s: cannot be asked: %s", name, vdisk_reason(error));
 		else
 			status = vdisk_fail("%s: there is no such disk; vdisk list shows those there are", name);
 		goto out;
@@ -293,8 +292,8 @@ struct dm_names *disk_names(struct dm_task **task)
 		return NULL;
 	if (dm_task_run(*task))
 		return dm_task_get_names(*task);
-	vdisk_fail("the mapped devices cannot be listed: %s%s", strerror(task_error(*task)),
-		   geteuid() ? "; only root may" : "");
+	vdisk_fail("the mapped devices cannot be listed: %s",
+		   geteuid() ? "only root may" : vdisk_reason(task_error(*task)));
 	dm_task_destroy(*task);
 	return NULL;
 }
@@ -321,12 +320,11 @@ static int fail(const char *name, const char *what, int error, int log)
 
 	if (said)
 		vdisk_fail("%s: %s: %s%s", name, what, said, module_hint());
-	else if (error == EPERM || error == EACCES)
-		vdisk_fail("%s: %s: only root may", name, what);
+	else if (error == EINVAL)
+		vdisk_fail("%s: %s: %s; is the module loaded (modprobe dm-vdisk)? The kernel's log (dmesg) may say more", name,
+			   what, strerror(error));
 	else
-		vdisk_fail("%s: %s: %s%s", name, what, strerror(error),
-			   error == EBUSY ? "; it is in use" :
-			   error == EINVAL ? "; is the module loaded (modprobe dm-vdisk)? The kernel's log (dmesg) may say more" : "");
+		vdisk_fail("%s: %s: %s", name, what, vdisk_reason(error));
 	free(said);
 	last_error = error;
 	return VDISK_FAILED;
@@ -374,7 +372,7 @@ int disk_make(const char *name, const char *uuid)
 	if (error == EBUSY || error == EEXIST)
 		return vdisk_fail("%s: there is a mapped device of that name already; choose another, or remove it (vdisk remove %s)",
 				  name, name);
-	return vdisk_fail("%s: cannot be made: %s%s", name, strerror(error), geteuid() ? "; only root may" : "");
+	return vdisk_fail("%s: cannot be made: %s", name, geteuid() ? "only root may" : vdisk_reason(error));
 }
 
 static int load(const char *name, const char *uuid, __u64 sectors, const char *params, bool read_only)
@@ -466,7 +464,7 @@ static struct dm_task *task_still(int type, const char *name, const char *uuid)
 {
 	if (disk_is(name, uuid))
 		return task_new(type, name);
-	vdisk_fail("%s: was removed by someone else just now", name);
+	vdisk_fail("%s: was removed by someone else just now; see vdisk list", name);
 	return NULL;
 }
 
@@ -481,6 +479,15 @@ int disk_resume(const char *name, const char *uuid, bool scan)
 		return VDISK_FAILED;
 	dm_task_set_add_node(task, DM_ADD_NODE_ON_RESUME);
 	return run(task, name, "cannot go live", true, flags);
+}
+
+/* What makes nodes says of none that it could not be made. */
+int disk_check_node(const char *name)
+{
+	char path[256];
+
+	snprintf(path, sizeof(path), "%s/%s", dm_dir(), name);
+	return access(path, F_OK) ? vdisk_fail("%s: cannot be made; can something be written to /dev?", path) : VDISK_OK;
 }
 
 int disk_remove(const char *name, const char *uuid)

@@ -162,8 +162,8 @@ static int fit(struct store *store, const struct vdisk_store_sb *sb)
 		return VDISK_OK;
 	}
 	if (store->size < need && ftruncate(store->fd, need))
-		return vdisk_fail("%s: cannot be made %llu bytes (%s) long: %s%s", store->path, need, vdisk_bytes(want, need),
-				  strerror(errno), errno == EFBIG ? "; xfs has longer files than ext4, or use a device" : "");
+		return vdisk_fail("%s: cannot be made %llu bytes (%s) long: %s", store->path, need, vdisk_bytes(want, need),
+				  vdisk_reason(errno));
 	if (store->size < need)
 		store->size = need;
 	return VDISK_OK;

@@ -75,7 +75,7 @@ static char *run_path(const char *disk, const char *blob, const char *what)
 
 /* Programs */
 
-/* Starts one, with what it prints and complains of in @out; @own: in a session of its own. Return: its pid, -1: not there. */
+/* Starts one, with what it prints and complains of in @out; @own: in a session of its own. Return: its pid, or -1. */
 static pid_t start(const char *const *argv, int out, bool own)
 {
 	posix_spawn_file_actions_t files;
@@ -100,7 +100,14 @@ static pid_t start(const char *const *argv, int out, bool own)
 	error = posix_spawnp(&pid, argv[0], &files, &attr, (char *const *)argv, environ);
 	posix_spawn_file_actions_destroy(&files);
 	posix_spawnattr_destroy(&attr);
+	errno = error;
 	return error ? -1 : pid;
+}
+
+static int cannot_run(int error)
+{
+	return error == ENOENT ? vdisk_fail("blob: " PROGRAM ", which supplies blobs, cannot be run; is it installed?") :
+				 vdisk_fail("blob: " PROGRAM " cannot be run: %s", vdisk_reason(error));
 }
 
 /* Return: its exit status, -1: it has none. Ctrl-C ends it, too. */
@@ -124,14 +131,13 @@ static void read_text(int fd, char *text, size_t room)
 	text[got > 0 ? got : 0] = 0;
 }
 
-/* Runs a program to its end. Return: its exit status, -1: it has none. */
+/* Runs a program to its end. Return: its exit status, -1: it has none; or -errno - 1: it cannot be run. */
 static int run(const char *const *argv, char *text, size_t room)
 {
-	int out = memfd_create("out", MFD_CLOEXEC), status = -1;
+	int out = memfd_create("out", MFD_CLOEXEC), status;
 	pid_t pid = out < 0 ? -1 : start(argv, out, false);
 
-	if (pid > 0)
-		status = wait_end(pid);
+	status = pid > 0 ? wait_end(pid) : -errno - 1;
 	if (room)
 		read_text(out, text, room);
 	if (out >= 0)
@@ -152,6 +158,8 @@ static const char *last_line(char *text)
 	size_t len = strlen(text);
 	char *line;
 
+	if (!len)
+		return PROGRAM " said nothing";
 	while (len && text[len - 1] == '\n')
 		text[--len] = 0;
 	line = strrchr(text, '\n');
@@ -172,8 +180,8 @@ static __u64 ask_sectors(const struct helper *h)
 	int status = run(argv, text, sizeof(text));
 	__u64 nr = 0;
 
-	if (status < 0 && !*text)
-		return vdisk_fail("blob: " PROGRAM ", which supplies blobs, cannot be run; is it installed?"), 0;
+	if (status < -1)
+		return cannot_run(-status - 1), 0;
 	object = status ? NULL : json_tokener_parse(text);
 	if (object && json_object_object_get_ex(object, "sectors", &sectors))
 		nr = json_object_get_uint64(sectors);
@@ -316,7 +324,7 @@ static int write_config(const struct helper *h, const char *path)
 	unlink(path);
 	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text))
-		status = vdisk_fail("%s: cannot be written: %s", path, strerror(errno));
+		status = vdisk_fail("%s: cannot be written: %s", path, vdisk_reason(errno));
 	if (fd >= 0)
 		close(fd);
 	free(text);
@@ -361,7 +369,7 @@ static int link_config(const struct helper *h, const char *to)
 	stop_unit(h->disk, h->blob);
 	if (symlink(to, path))
 		status = vdisk_fail("%s: %s", path, errno == EEXIST ? "is there already: choose another name for the disk, or say blob NAME len:LENGTH" :
-				    strerror(errno));
+				    vdisk_reason(errno));
 	free(path);
 	return status;
 }
@@ -390,11 +398,11 @@ static int start_process(struct helper *h)
 	unlink(path);
 	log = open(path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0600);
 	if (log < 0)
-		status = vdisk_fail("%s: cannot be made: %s", path, strerror(errno));
+		status = vdisk_fail("%s: cannot be made: %s", path, vdisk_reason(errno));
 	else
 		h->pid = start(argv, log, true);
 	if (!status && h->pid < 0)
-		status = vdisk_fail("blob: " PROGRAM ", which supplies blobs, cannot be run; is it installed?");
+		status = cannot_run(errno);
 	if (log >= 0)
 		close(log);
 	free(path);
@@ -439,7 +447,7 @@ int helper_check(struct helper *h)
 		close(fd);
 	}
 	free(path);
-	return vdisk_fail("blob: " PROGRAM " has ended: %.800s", *text ? last_line(text) : "it said nothing");
+	return vdisk_fail("blob: its helper has ended: %.800s (" PROGRAM " --check may say more)", last_line(text));
 }
 
 static void stop(const char *disk, const char *blob)

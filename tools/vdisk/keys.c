@@ -22,7 +22,7 @@ int keys_size(const char *path)
 	struct stat st;
 
 	if (stat(path, &st)) {
-		vdisk_fail("%s: the key cannot be read: %s", path, strerror(errno));
+		vdisk_fail("%s: the key cannot be read: %s", path, vdisk_reason(errno));
 		return -1;
 	}
 	if (!S_ISREG(st.st_mode) || (st.st_size != 32 && st.st_size != 64)) {
@@ -55,14 +55,14 @@ int keys_load(const char *path, const char *description)
 	if (fd >= 0)
 		close(fd);
 	if (len != 32 && len != 64)
-		status = len < 0 ? vdisk_fail("%s: the key cannot be read: %s", path, strerror(error)) :
+		status = len < 0 ? vdisk_fail("%s: the key cannot be read: %s", path, vdisk_reason(error)) :
 				   vdisk_fail("%s: is no key: that is a file of 32 or 64 bytes", path);
 	else if (keys_exist(description))
 		status = vdisk_fail("key '%s' is there already, perhaps left by a disk; remove it: keyctl purge -s " KEY_TYPE " %s",
 				    description, description);
 	else if (add_key(KEY_TYPE, description, key, len, KEY_SPEC_USER_KEYRING) < 0)
-		status = vdisk_fail("key '%s' cannot be put into the keyring: %s%s", description, strerror(errno),
-				    errno == EDQUOT ? "; see /proc/sys/kernel/keys/root_maxkeys" : "");
+		status = vdisk_fail("key '%s' cannot be put into the keyring: %s", description,
+				    errno == EDQUOT ? "too many; see /proc/sys/kernel/keys/root_maxkeys" : vdisk_reason(errno));
 	explicit_bzero(key, sizeof(key));
 	return status;
 }

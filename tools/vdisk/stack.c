@@ -449,11 +449,12 @@ static const struct vdisk_arg *find_arg(const struct vdisk_type *type, unsigned 
 	return NULL;
 }
 
+/* NULL: who are in no directory have no relative paths. */
 static char *absolute(const char *path)
 {
-	char *cwd = getcwd(NULL, 0), *result;
+	char *cwd = getcwd(NULL, 0), *result = NULL;
 
-	if (!cwd || asprintf(&result, "%s/%s", strcmp(cwd, "/") ? cwd : "", strncmp(path, "./", 2) ? path : path + 2) < 0)
+	if (cwd && asprintf(&result, "%s/%s", strcmp(cwd, "/") ? cwd : "", strncmp(path, "./", 2) ? path : path + 2) < 0)
 		abort();
 	free(cwd);
 	return result;
@@ -687,11 +688,11 @@ static int leaf_size(struct vdisk_node *n)
 	if (fd < 0 && errno == ENOENT && n->may_miss)
 		return VDISK_OK;
 	if (fd < 0)
-		return vdisk_fail("%s: %s%s", path, strerror(errno),
-				  errno == ENOENT && stack_is_store(n) ? "; --create makes what is missing" :
-				  errno == ENOENT ? "; is the name right?" : "");
+		return errno == ENOENT && stack_is_store(n) ?
+		       vdisk_fail("%s: %s; --create makes what is missing", path, strerror(errno)) :
+		       vdisk_fail("%s: %s", path, vdisk_reason(errno));
 	if (fstat(fd, &st))
-		status = vdisk_fail("%s: %s", path, strerror(errno));
+		status = vdisk_fail("%s: %s", path, vdisk_reason(errno));
 	else if (device && !S_ISBLK(st.st_mode))
 		status = vdisk_fail("%s: is no block device%s", path, S_ISREG(st.st_mode) ? "; say 'file' instead of 'block'" : "");
 	else if (!device && !S_ISREG(st.st_mode))
@@ -701,7 +702,7 @@ static int leaf_size(struct vdisk_node *n)
 	else if (!device)
 		n->size = st.st_size / 512;
 	else if (ioctl(fd, BLKGETSIZE64, &bytes))
-		status = vdisk_fail("%s: its size cannot be read: %s", path, strerror(errno));
+		status = vdisk_fail("%s: its size cannot be read: %s", path, vdisk_reason(errno));
 	else
 		n->size = bytes / 512;
 	close(fd);
@@ -750,9 +751,7 @@ void stack_create(struct vdisk_stack *s, bool all, const struct words *paths)
 		for (unsigned int j = 0; j < paths->nr && stack_is_store(n); j++) {
 			char *path = *paths->word[j] == '/' ? strdup(paths->word[j]) : absolute(paths->word[j]);
 
-			if (!path)
-				abort();
-			n->may_miss |= !strcmp(path, stack_path(n));
+			n->may_miss |= path && !strcmp(path, stack_path(n));
 			free(path);
 		}
 	}

@@ -37,7 +37,7 @@ static int cannot_open(const char *path, int error)
 		return vdisk_fail("%s: in use: mounted, or below another device (see lsblk); stop that first", path);
 	if (error == ENOENT)
 		return vdisk_fail("%s: there is no such file; vdisk format makes one", path);
-	return vdisk_fail("%s: cannot be opened: %s", path, strerror(error));
+	return vdisk_fail("%s: cannot be opened: %s", path, vdisk_reason(error));
 }
 
 /**
@@ -66,7 +66,7 @@ int store_open(struct store *store, const char *path, int flags)
 			return cannot_open(path, errno);
 		fd = open(path, mode | O_CREAT | O_EXCL, 0600);
 		if (fd < 0)
-			return vdisk_fail("%s: cannot be made: %s", path, strerror(errno));
+			return vdisk_fail("%s: cannot be made: %s", path, vdisk_reason(errno));
 		store->created = true;
 	} else if (S_ISBLK(st.st_mode)) {
 		store->device = true;
@@ -80,6 +80,8 @@ int store_open(struct store *store, const char *path, int flags)
 		return cannot_open(path, errno);
 	store->fd = fd;
 	if (fstat(fd, &st) || (store->device ? !S_ISBLK(st.st_mode) : !S_ISREG(st.st_mode))) {
+		if (store->created)
+			unlink(path);
 		store_close(store);
 		return vdisk_fail("%s: became something else just now; try again", path);
 	}
@@ -92,7 +94,7 @@ int store_open(struct store *store, const char *path, int flags)
 		if (ioctl(fd, BLKGETSIZE64, &store->size) || ioctl(fd, BLKSSZGET, &store->block)) {
 			error = errno;
 			store_close(store);
-			return vdisk_fail("%s: its size cannot be read: %s", path, strerror(error));
+			return vdisk_fail("%s: its size cannot be read: %s", path, vdisk_reason(error));
 		}
 		if (store->block > STORE_BLOCK) {
 			store_close(store);
@@ -146,7 +148,7 @@ int store_write(struct store *store, const void *data, size_t bytes, __u64 offse
 			continue;
 		if (put <= 0)
 			return vdisk_fail("%s: cannot be written at byte %llu: %s", store->path, offset,
-					  put ? strerror(errno) : "its end");
+					  put ? vdisk_reason(errno) : "its end");
 		data = (const char *)data + put;
 		bytes -= put;
 		offset += put;
@@ -157,7 +159,7 @@ int store_write(struct store *store, const void *data, size_t bytes, __u64 offse
 int store_flush(struct store *store)
 {
 	if (fsync(store->fd))
-		return vdisk_fail("%s: cannot be flushed: %s; what was written may be lost", store->path, strerror(errno));
+		return vdisk_fail("%s: cannot be flushed, so what was written may be lost: %s", store->path, vdisk_reason(errno));
 	return VDISK_OK;
 }
 
@@ -312,13 +314,13 @@ int store_zero(struct store *store, __u64 offset, __u64 bytes)
 			nr = range[1] = range[1] < ZERO_PIECE ? range[1] : ZERO_PIECE;
 			if (ioctl(store->fd, BLKZEROOUT, range))
 				status = vdisk_fail("%s: cannot be zeroed at byte %llu: %s", store->path, range[0],
-						    strerror(errno));
+						    vdisk_reason(errno));
 		} else {
 			nr = range[1];
 			if (fallocate(store->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, range[0], range[1])) {
 				if (errno != EOPNOTSUPP)
 					status = vdisk_fail("%s: no hole can be punched at byte %llu: %s", store->path,
-							    range[0], strerror(errno));
+							    range[0], vdisk_reason(errno));
 				write = true;
 				nr = 0;
 			}

@@ -68,6 +68,28 @@ int vdisk_fail(const char *format, ...)
 	return VDISK_FAILED;
 }
 
+/* An error of the kernel's, and what to do about it. */
+const char *vdisk_reason(int error)
+{
+	static const struct {
+		int error;
+		const char *advice;
+	} advice[] = {
+		{ EACCES, "only root may" }, { EPERM, "only root may" }, { ENOENT, "is the name right?" }, { ENOTDIR, "is the name right?" },
+		{ ENOSPC, "make room there" }, { EDQUOT, "make room there" }, { EROFS, "mount it for writing" },
+		{ EFBIG, "xfs has longer files than ext4, or use a device" }, { EMFILE, "see ulimit -n" }, { EINTR, "try again" },
+		{ ENOMEM, "free some memory" }, { EBUSY, "stop who uses it" },
+	};
+	static char text[160];
+	const char *what = "the kernel's log (dmesg) may say more";
+
+	for (size_t i = 0; i < sizeof(advice) / sizeof(advice[0]); i++)
+		if (advice[i].error == error)
+			what = advice[i].advice;
+	snprintf(text, sizeof(text), "%s; %s", strerror(error), what);
+	return text;
+}
+
 /* Return: an exit status. */
 int vdisk_check_name(const char *name)
 {

@@ -166,7 +166,7 @@ static int end(const struct vdisk_args *args, int status)
 		vdisk_json_print(object);
 	}
 	if (fflush(stdout) || ferror(stdout)) {
-		vdisk_fail("cannot write the output");
+		vdisk_fail("cannot write the output; is there room where it goes?");
 		status = VDISK_FAILED;
 	}
 	return status;

@@ -1,0 +1,65 @@
+#!/bin/bash
+# Each call of the kernel that vdisk create makes fails in turn: what comes of that is a disk that works; or an error in one line,
+# with what to do about it, and nothing is left: no device, store, key, helper or other file.
+# kernels: 6.1 6.12 7.3
+# check: 6.12
+# timeout: 500
+# shellcheck source=tests/selftests/common.sh
+. "$(dirname "$(readlink -f "$0")")/common.sh"
+
+load_vdisk
+a=${VD}a
+undo=("vdisk remove $a" "${undo[@]}")
+mkdir "$TMP/work"
+cd "$TMP/work" || exit
+head -c 64 /dev/urandom >key
+head -c 1M /dev/urandom >plain
+vdisk create "$a" --len 1M "crypt cipher:aes-xts-plain64 keyfile:key ( ram name:$a )" >/dev/null
+dd if=plain of="/dev/mapper/$a" bs=64K oflag=direct status=none
+vdisk remove "$a"
+vdisk create "$a" --len 1M "ram name:$a" >/dev/null
+dd if="/dev/mapper/$a" of=base bs=64K status=none
+vdisk remove "$a"
+
+there() { ls -A; ls /dev/mapper /run /sys/block; grep -c 'logon *vdisk:' /proc/keys; pgrep -f '^vdisk-fetchd --name '; }
+gone() { [[ $(there) == "$before" ]]; }
+no_helper() { ! pgrep -f '^vdisk-fetchd --name ' >/dev/null; }
+
+one_line=^'vdisk: '[^$'\n']+$
+# What the kernel says of a node has its own words.
+advice='; |\?|\(|overlay: |no absolute path'
+
+# each NAME ERROR STACK: its calls fail so, one after the other
+each() {
+	local name=$1 error=$2 stack=$3 status said wrong=0
+	local -i n=0 past=0 refused=0
+	while ((past < 3)); do
+		n+=1
+		status=0
+		said=$(failcall $n "$error" "$TMP/report" vdisk create "$a" --create "$stack" 2>&1 >"$TMP/out") || status=$?
+		[[ -s $TMP/report ]] && past=0 || past+=1
+		if ((status == 0)); then
+			timeout 20 cmp "/dev/mapper/$a" plain && vdisk remove "$a" && rm store && wait_for 10 no_helper && gone && continue
+		elif [[ $status == 1 && $said =~ $one_line && $said =~ $advice ]] && gone; then
+			refused+=1
+			said=${said//$TMP}
+			comment "$(<"$TMP/report"): ${said//$a/NAME}"
+			continue
+		fi
+		wrong=1
+		comment "call $n ($(<"$TMP/report")) of $name: exits with $status and says" "$said" "$(diff <(echo "$before") <(there))"
+		vdisk remove "$a"
+		keyctl purge -s logon "vdisk:$a"
+		rm -f store
+		wait_for 10 no_helper
+	done >"$TMP/said" 2>&1
+	ok "$wrong" "$name: $n calls fail with $error, $refused times for good"
+	cat "$TMP/said"
+	((refused))
+	ok $? "$name: some are errors"
+}
+
+before=$(there)
+each 'a store and a key' 5 "overlay ( file store ) ( crypt cipher:aes-xts-plain64 keyfile:key ( file base ) )"
+each 'a URL, too' 5 "overlay ( file store ) ( crypt cipher:aes-xts-plain64 keyfile:key ( file://$PWD/base ) )"
+done_testing
