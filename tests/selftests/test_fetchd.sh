@@ -88,14 +88,25 @@ read_is 0 'SIGSTOP, SIGCONT: every byte is right'
 stopped
 
 # Killed under load: with a new file each time, then with the files that a manager keeps
-for ((i = 0; i < 3; i++)); do
+# under_reads: until it is enough() there are reads; $reader
+under_reads() {
+	rm -f "$TMP/enough"
+	until [[ -e $TMP/enough ]]; do
+		timeout 200 blobd --check -t 4 -n 25 --seed $RANDOM "$a" "$image" || exit
+	done >"$TMP/reader" 2>&1 &
+	reader=$!
+}
+enough() { : >"$TMP/enough"; }
+kills=${VDISK_KILLS:-4}
+under_reads
+for ((i = 0; i < kills; i++)); do
 	fetchd "$url"
-	((i)) || reading a -t 4 -n 100
-	sleep 0.5
+	sleep 1
 	dead
 done
 fetchd "$url"
-read_is 0 'kill -9, new files: every byte is right, no error'
+enough
+read_is 0 "kill -9, new files, $kills times: every byte is right, no error"
 stopped
 reload_ro a "blob img len:$len on_loss:fail"
 managed "$url"
@@ -103,17 +114,18 @@ serves 1
 ok $? 'fd store: attached'
 grep -qx 'READY=1' "$TMP/store.out"
 ok $? 'it tells that it is ready'
-reading a -t 4 -n 100
-for ((i = 1; i < 5; i++)); do
-	sleep 0.3
+under_reads
+for ((i = 1; i <= kills; i++)); do
+	sleep 1
 	wait_for 30 serves "$i"
 	kill -9 "$(managed_pid)"
 done
-wait_for 30 serves 5
+wait_for 30 serves "$((kills + 1))"
 ok $? 'fd store: attached again, each time'
-read_is 0 'kill -9, fd store, on_loss:fail: every byte is right, no error'
+enough
+read_is 0 "kill -9, fd store, on_loss:fail, $kills times: every byte is right, no error"
 is "$(awk '$1 == "started" { last = $3 } END { print (last > 0) }' "$TMP/store.out")" 1 'it got the file back'
-is "$(grep -c '^started' "$TMP/store.out")" 5 'it was started five times'
+is "$(grep -c '^started' "$TMP/store.out")" "$((kills + 1))" 'it was started each time'
 kill "$(managed_pid)"
 wait "$manager"
 ok $? 'SIGTERM: exit status 0'

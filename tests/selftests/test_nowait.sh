@@ -68,7 +68,7 @@ comment "REQ_NOWAIT is $bit"
 gone a
 for stack in 'ram' "block ${disks[0]}" "striped chunk:4 $(children 2)" "crypt cipher:aes-xts-plain64 key:$KEY ( block ${disks[0]} )" \
 	"overlay volatile copy_on_read ( ram ) ( block ${disks[0]} )" "overlay ( block ${disks[1]} ) ( block ${disks[0]} )" \
-	"delay read:1ms ( file $TMP/file )" "file $TMP/file buffered" "cache write_through volatile ( ram ) ( striped chunk:4 $(children 2) )" \
+	"delay read:1ms ( file $TMP/file buffered )" "file $TMP/file buffered" "cache write_through volatile ( ram ) ( striped chunk:4 $(children 2) )" \
 	"pr domain:d nexus:n ( concat $(children 2) )"; do
 	[[ $stack != 'overlay ('* ]] || mkstore format "${disks[1]}" --len 8192 --force
 	vd a 8192 "$stack"
