@@ -169,6 +169,21 @@ static int fit(struct store *store, const struct vdisk_store_sb *sb)
 	return VDISK_OK;
 }
 
+/* What there was. A file that was made just now has nothing, and is all zeroes. */
+static int clear(struct store *store, const struct vdisk_store_sb *sb)
+{
+	static const struct vdisk_store_sb none;
+	__u64 area = le64_to_cpu(sb->presence_start) * VDISK_STORE_SECTOR;
+	__u64 data = le64_to_cpu(sb->data_start) * VDISK_STORE_SECTOR;
+
+	if (store->created)
+		return VDISK_OK;
+	return store_write_slot(store, 0, &none) ?:
+	       store_write_slot(store, 1, &none) ?:
+	       store_zero(store, area, data - area) ?:
+	       store_flush(store);
+}
+
 /*
  * At no time is there a good superblock over presence that is not its own: the
  * old ones go first, the new ones come last, and each step is durable before
@@ -177,16 +192,10 @@ static int fit(struct store *store, const struct vdisk_store_sb *sb)
 static int write_all(struct store *store, const struct vdisk_store_sb *sb)
 {
 	struct vdisk_store_sb second = *sb;
-	static const struct vdisk_store_sb none;
-	__u64 area = le64_to_cpu(sb->presence_start) * VDISK_STORE_SECTOR;
-	__u64 data = le64_to_cpu(sb->data_start) * VDISK_STORE_SECTOR;
 
 	second.sequence = cpu_to_le64(2);
 	vdisk_store_sb_seal(&second);
-	return store_write_slot(store, 0, &none) ?:
-	       store_write_slot(store, 1, &none) ?:
-	       store_zero(store, area, data - area) ?:
-	       store_flush(store) ?:
+	return clear(store, sb) ?:
 	       store_write_slot(store, 0, sb) ?:
 	       store_write_slot(store, 1, &second);
 }
@@ -279,7 +288,7 @@ int store_make(const char *path, __u64 len, __u32 unit, __u64 base_len, const ch
 		return status;
 	if (!store.created)
 		status = vdisk_fail("%s: was made by someone else just now; look what it is, and try again", path);
-	status = status ?: fit(&store, &sb) ?: write_all(&store, &sb) ?: store_flush(&store);
+	status = status ?: fit(&store, &sb) ?: write_all(&store, &sb);
 	if (status && store.created)
 		unlink(path);
 	store_close(&store);
