@@ -1,7 +1,7 @@
 #!/bin/bash
 # Each call of the kernel that vdisk create makes fails in turn: what comes of that is a disk that works; or an error in one line,
 # with what to do about it, and nothing is left: no device, store, key, helper or other file.
-# kernels: 6.1 6.12 7.3
+# kernels: 6.12 7.3
 # check: 6.12
 # timeout: 500
 # shellcheck source=tests/selftests/common.sh

@@ -1,7 +1,7 @@
 #!/bin/bash
 # A URL in a stack: vdisk create asks how long it is, starts its helper, and waits for that; vdisk remove ends it. Whatever is
 # wrong with the origin or the helper is said in one line, and leaves nothing.
-# kernels: 6.1 6.12 7.3
+# kernels: 6.12 7.3
 # check: 6.12
 # timeout: 240
 # shellcheck source=tests/selftests/common.sh
