@@ -92,7 +92,7 @@ stopped
 under_reads() {
 	rm -f "$TMP/enough"
 	until [[ -e $TMP/enough ]]; do
-		timeout 200 blobd --check -t 4 -n 25 --seed $RANDOM "$a" "$image" || exit
+		timeout 200 blobd --check -t 4 -n 25 --seed $RANDOM "/dev/mapper/${VD}a" "$image" || exit
 	done >"$TMP/reader" 2>&1 &
 	reader=$!
 }
