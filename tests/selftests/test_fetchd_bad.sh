@@ -199,6 +199,27 @@ wait "$reader"
 ok $? 'a read of what is being prefetched: until its own deadline'
 stopped
 
+# Restarted while its file is away
+cp "$image" "$TMP/served"
+# Another origin: only for another blob
+gone a
+ro a "blob img len:$len on_loss:fail helper_timeout:3s"
+managed --deadline 60s "file://$TMP/served"
+wait_for 30 is_count helpers 1 a
+kill -STOP "$(managed_pid)"
+reading a -n 1
+wait_for 30 is_count waiting 1 a
+mv "$TMP/served" "$TMP/away"
+kill -9 "$(managed_pid)"
+sleep 6
+is "$(counter a blob 1 waiting failed)" '1 0' 'restarted, its file is away: the read waits'
+mv "$TMP/away" "$TMP/served"
+read_is 0 'restarted, its file is back: the right bytes'
+kill "$(managed_pid)"
+wait "$manager"
+gone a
+ro a "blob img len:$len"
+
 # Restarted while the origin does not answer: the predecessor's file is used, so that it is not lost.
 mode ok
 reload_ro a "blob img len:$len on_loss:fail helper_timeout:3s"

@@ -75,6 +75,33 @@ wait_for 10 no_helper
 rm disk.vhd other
 is "$(there)" "$before" 'nothing stays'
 
+# Its name is another disk's blob, with bytes of the same length: it does not get those
+head -c 4M /dev/urandom >third
+before=$(there)
+vdisk create "$a" --readonly "concat ( $url ) ( file://$TMP/third )" >/dev/null
+run_ok 'a name in use: create' cmp <(cat "$image" third) "/dev/mapper/$a"
+said=$(vdisk create "$a-1" --readonly "$url" 2>&1)
+is "$? $said" "1 vdisk: blob $a-1 is another disk's, and has its helper: choose another name for the disk" 'a name in use'
+dmsetup rename "$a" "${a}x"
+said=$(vdisk create "$a" --readonly "$url" 2>&1)
+is "$? $said" "1 vdisk: blob $a is another disk's, and has its helper: choose another name for the disk" 'a name in use: renamed'
+cmp <(cat "$image" third) "/dev/mapper/${a}x"
+ok $? 'a name in use: it goes on'
+vdisk remove "/dev/mapper/${a}x"
+wait_for 10 no_helper
+rm -f "/run/vdisk-$a:$a"*.log	# it had another name when they were made
+# By its path, and when create was killed
+vdisk create "$a" --readonly "crypt cipher:aes-xts-plain64 keyfile:key ( $url )" >/dev/null
+run_ok 'remove by path' vdisk remove "/dev/mapper/$a"
+wait_for 10 no_helper
+is "$(there)" "$before" 'remove by path: nothing stays'
+: >"/run/vdisk-$a:$a.conf"
+dmsetup create "$a" --notable -u "VDISK-$$"
+run_ok 'remove of what a killed create left' vdisk remove "$a"
+is "$(there)" "$before" 'remove of what a killed create left: nothing stays'
+rm third
+before=$(there)
+
 # When its base is detached, its helper is not needed
 vdisk create "$a" --create "overlay copy_on_read ( file $TMP/store ) ( $url )" >/dev/null
 vdisk hydrate "$a" start &>/dev/null && vdisk detach-base "$a" >/dev/null

@@ -203,7 +203,6 @@ static void set_headers(struct fetch *f, bool trusted)
 static bool set_up(struct fetch *f)
 {
 	CURL *easy = f->easy ?: (f->easy = curl_easy_init());
-	bool secure = !strncasecmp(opt.url, "https:", 6);
 
 	if (!easy)
 		return false;
@@ -211,7 +210,7 @@ static bool set_up(struct fetch *f)
 	curl_easy_setopt(easy, CURLOPT_PRIVATE, f);
 	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(easy, CURLOPT_USERAGENT, "vdisk-fetchd/" FETCHD_VERSION);
-	curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, secure ? "https" : "http,https");
+	curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
 	curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
 	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)opt.connect_ms);
 	curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, 1024L);
@@ -240,6 +239,9 @@ static void ask(struct fetch *f, const char *url)
 
 	snprintf(range, sizeof(range), "%" PRIu64 "-%" PRIu64, f->offset + f->got, f->offset + f->len - 1);
 	curl_easy_setopt(f->easy, CURLOPT_URL, url);
+	/* Never back to http: of this and of all redirects behind it */
+	if (!strncasecmp(url, "https:", 6))
+		curl_easy_setopt(f->easy, CURLOPT_PROTOCOLS_STR, "https");
 	curl_easy_setopt(f->easy, CURLOPT_RANGE, range);
 	if (f->deadline)
 		curl_easy_setopt(f->easy, CURLOPT_TIMEOUT_MS, (long)(f->deadline > now ? f->deadline - now : 1));

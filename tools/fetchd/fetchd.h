@@ -54,7 +54,8 @@ extern struct options opt;
 /* Where the bytes are, and what they are known by. */
 struct origin {
 	bool is_file, changed;
-	int fd;			/* of a file */
+	char *path;		/* of a file */
+	int fd;			/* of that; -1: it is not open yet */
 	uint64_t total;		/* bytes of the object, 0: not known yet */
 	uint64_t length;	/* bytes of the disk in it */
 	char etag[FETCHD_TEXT];	/* as in If-Match; "" if it has no strong one */

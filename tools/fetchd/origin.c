@@ -29,20 +29,18 @@ static void file_identity(const struct stat *st, char *identity, size_t room)
 		 st->st_mtim.tv_nsec);
 }
 
-static int open_file(CURLU *url)
+static int open_file(void)
 {
 	struct stat st;
-	char *path;
-	off_t end;
+	off_t end = -1;
 
-	if (curl_url_get(url, CURLUPART_PATH, &path, CURLU_URLDECODE))
-		return FETCHD_USE;
-	origin.fd = open(path, O_RDONLY | O_CLOEXEC);
-	curl_free(path);
+	if (origin.fd < 0)
+		origin.fd = open(origin.path, O_RDONLY | O_CLOEXEC);
 	if (origin.fd < 0 || fstat(origin.fd, &st))
 		return refused(strerror(errno));
-	end = lseek(origin.fd, 0, SEEK_END);
-	if ((!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode)) || end < 0)
+	if (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode))
+		end = lseek(origin.fd, 0, SEEK_END);
+	if (end < 0)
 		return refused("is neither a file nor a block device");
 	origin.total = end;
 	file_identity(&st, origin.identity, sizeof(origin.identity));
@@ -81,8 +79,8 @@ int origin_open(void)
 	curl_url_set(url, CURLUPART_QUERY, NULL, 0);
 	if (!curl_url_get(url, CURLUPART_URL, &shown, 0))
 		copy_text(origin.shown, sizeof(origin.shown), shown);
-	if (!status && origin.is_file)
-		status = open_file(url);
+	if (!status && origin.is_file && curl_url_get(url, CURLUPART_PATH, &origin.path, CURLU_URLDECODE))
+		status = FETCHD_USE;
 	curl_free(shown);
 	curl_free(host);
 	curl_free(scheme);
@@ -156,7 +154,11 @@ int origin_check(void)
 	char byte;
 	int status;
 
-	if (!origin.is_file) {
+	if (origin.is_file) {
+		status = open_file();
+		if (status)
+			return status;
+	} else {
 		status = read_origin(0, 1, &byte, true);
 		if (status)
 			return status;

@@ -704,8 +704,8 @@ static int detach_base(const struct vdisk_args *args)
 		if (!status) {
 			struct json_object *object = json_about(name);
 
-			keys_drop_all(name, live.disk.params, line);
-			helpers_drop_all(name, live.disk.params, line);
+			keys_drop_all(live.disk.name, live.disk.params, line);
+			helpers_drop_all(live.disk.name, line);
 
 			json_object_object_add(object, "stack", vdisk_json(line));
 			say(args, line, object, &live, &change);
@@ -891,7 +891,8 @@ static int merge_end(const struct vdisk_args *args, struct course *c)
 	if (!status) {
 		struct json_object *object = json_about(args->word[0]);
 
-		keys_drop_all(args->word[0], live.disk.params, line);
+		keys_drop_all(live.disk.name, live.disk.params, line);
+		helpers_drop_all(live.disk.name, line);
 		json_object_object_add(object, "state", vdisk_json("done"));
 		json_object_object_add(object, "stack", vdisk_json(line));
 		say(args, "is its base now; the store is not needed any more", object, &live, &change);

@@ -312,17 +312,22 @@ static int see_attached(const struct made *made, const struct helper *h, bool *a
 /* Before the disk goes live: no read of it waits for who never comes. */
 static int wait_attached(const struct made *made, struct helper *h)
 {
-	const struct timespec pause = { .tv_nsec = 20000000 };
+	const struct timespec pause = { .tv_nsec = 20000000 }, settle = { .tv_nsec = 200000000 };
 	bool attached = false;
 	int status;
 
 	for (int i = 0; i < ATTACH_S * 50; i++) {
+		bool was = attached;
+
 		status = see_attached(made, h, &attached);
-		if (status || attached)
+		/* If that is not ours, ours is refused, and has ended a moment later. */
+		if (!status && (i % 10 == 9 || was))
+			status = helper_check(h);
+		status = status ?: stopped();
+		if (status || was)
 			return status;
-		status = stopped() ?: helper_check(h);
-		if (status)
-			return status;
+		if (attached)
+			nanosleep(&settle, NULL);
 		nanosleep(&pause, NULL);
 	}
 	return vdisk_fail("blob: %s: its helper does not attach; is the origin slow, or the host?", h->shown);
@@ -333,7 +338,14 @@ static int start_helpers(struct made *made)
 	int status = VDISK_OK;
 
 	while (!status && made->nr_started < made->helpers.nr) {
-		status = stopped() ?: helper_start(&made->helpers.helper[made->nr_started]);
+		bool served = false;
+
+		/* Names of blobs are everybody's; this one may be in use by a disk that has another name now. */
+		status = see_attached(made, &made->helpers.helper[made->nr_started], &served);
+		if (!status && served)
+			status = vdisk_fail("blob %s is another disk's, and has its helper: choose another name for the disk",
+					    made->helpers.helper[made->nr_started].blob);
+		status = status ?: stopped() ?: helper_start(&made->helpers.helper[made->nr_started]);
 		made->nr_started += !status;
 	}
 	for (unsigned int i = 0; !status && i < made->nr_started; i++)
@@ -635,8 +647,8 @@ static int remove_disk(const char *name)
 
 	status = status ?: disk_lock(name) ?: disk_get(&disk, name, true) ?: disk_remove(name, disk.uuid);
 	if (!status) {
-		helpers_drop_all(name, disk.params, NULL);
-		keys_drop_all(name, disk.params, NULL);
+		helpers_drop_all(disk.name, NULL);
+		keys_drop_all(disk.name, disk.params, NULL);
 	}
 	disk_put(&disk);
 	disk_unlock();

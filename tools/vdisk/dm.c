@@ -238,6 +238,7 @@ static int get(struct disk *disk, const char *name, int ask, bool loaded)
 			status = vdisk_fail("%s: there is no such disk; vdisk list shows those there are", name);
 		goto out;
 	}
+	snprintf(disk->name, sizeof(disk->name), "%s", dm_task_get_name(task) ?: name);
 	uuid = dm_task_get_uuid(task);
 	snprintf(disk->uuid, sizeof(disk->uuid), "%s", uuid ?: "");
 	next = dm_get_next_target(task, NULL, &start, &length, &type, &params);

@@ -11,6 +11,7 @@
 /* A mapped device of one vdisk target, or one without a table. */
 struct disk {
 	struct dm_info info;
+	char name[129];	/* as the kernel has it, which /dev/mapper/NAME is not */
 	char uuid[129];
 	__u64 sectors;
 	char *params;	/* NULL: there is no table */

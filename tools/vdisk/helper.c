@@ -3,10 +3,11 @@
  * A URL for a blob: its length is asked of the origin, and vdisk-fetchd, its
  * helper, runs while the disk is there. Under systemd as an instance of
  * vdisk-fetchd@.service, whose configuration is a link into /run: what is secret
- * in a URL comes to no disk, and after a restart of the host nothing is left.
+ * in a URL comes to no disk, and a restart of the host leaves a link to nothing.
  * Without systemd as a process in the background, whose words go to a log there.
  */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pwd.h>
@@ -75,8 +76,8 @@ static char *run_path(const char *disk, const char *blob, const char *what)
 
 /* Programs */
 
-/* Starts one, with what it prints and complains of in @out; @own: in a session of its own. Return: its pid, or -1. */
-static pid_t start(const char *const *argv, int out, bool own)
+/* Starts one, with what it prints in @out, and complains of in @err; @own: in a session of its own. Return: its pid, or -1. */
+static pid_t start(const char *const *argv, int out, int err, bool own)
 {
 	posix_spawn_file_actions_t files;
 	posix_spawnattr_t attr;
@@ -91,7 +92,7 @@ static pid_t start(const char *const *argv, int out, bool own)
 	if (posix_spawn_file_actions_init(&files) || posix_spawnattr_init(&attr) ||
 	    posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDONLY, 0) ||
 	    posix_spawn_file_actions_adddup2(&files, out, STDOUT_FILENO) ||
-	    posix_spawn_file_actions_adddup2(&files, out, STDERR_FILENO) ||
+	    posix_spawn_file_actions_adddup2(&files, err, STDERR_FILENO) ||
 	    posix_spawn_file_actions_addclosefrom_np(&files, STDERR_FILENO + 1) ||
 	    (own && posix_spawn_file_actions_addchdir_np(&files, "/")) ||
 	    posix_spawnattr_setsigdefault(&attr, &signals) ||
@@ -131,17 +132,22 @@ static void read_text(int fd, char *text, size_t room)
 	text[got > 0 ? got : 0] = 0;
 }
 
-/* Runs a program to its end. Return: its exit status, -1: it has none; or -errno - 1: it cannot be run. */
+/*
+ * Runs a program to its end; gives what it printed, or if it failed, what it complained of. Return: its exit status, -1: it has
+ * none; or -errno - 1: it cannot be run.
+ */
 static int run(const char *const *argv, char *text, size_t room)
 {
-	int out = memfd_create("out", MFD_CLOEXEC), status;
-	pid_t pid = out < 0 ? -1 : start(argv, out, false);
+	int out = memfd_create("out", MFD_CLOEXEC), err = memfd_create("err", MFD_CLOEXEC), status;
+	pid_t pid = out < 0 || err < 0 ? -1 : start(argv, out, err, false);
 
 	status = pid > 0 ? wait_end(pid) : -errno - 1;
 	if (room)
-		read_text(out, text, room);
+		read_text(status ? err : out, text, room);
 	if (out >= 0)
 		close(out);
+	if (err >= 0)
+		close(err);
 	return status;
 }
 
@@ -379,7 +385,8 @@ static int start_unit(struct helper *h)
 	char *config = run_path(h->disk, h->blob, "conf"), *unit = unit_name(h->blob);
 	int status = write_config(h, config) ?: link_config(h, config);
 
-	if (!status && systemctl("start", unit))
+	/* Whatever may run already is not of this URL. */
+	if (!status && systemctl("restart", unit))
 		status = vdisk_fail("%s: does not start; journalctl -u %s says why", unit, unit);
 	free(config);
 	free(unit);
@@ -400,7 +407,7 @@ static int start_process(struct helper *h)
 	if (log < 0)
 		status = vdisk_fail("%s: cannot be made: %s", path, vdisk_reason(errno));
 	else
-		h->pid = start(argv, log, true);
+		h->pid = start(argv, log, log, true);
 	if (!status && h->pid < 0)
 		status = cannot_run(errno);
 	if (log >= 0)
@@ -481,26 +488,34 @@ static const char *blob_at(const struct words *words, unsigned int i)
 /**
  * helpers_drop_all - stop the helpers that create had started for a disk
  * @disk: its name
- * @params: the table that it had, or NULL
- * @kept: not those of the blobs that this line names as well; or NULL
+ * @kept: not those of the blobs that this line names; or NULL
  *
- * A process of ours ends by itself, with the table.
+ * They are known by their files: a create that was killed has left no table. A
+ * process of ours ends by itself, with the table.
  */
-void helpers_drop_all(const char *disk, const char *params, const char *kept)
+void helpers_drop_all(const char *disk, const char *kept)
 {
-	struct words words = {}, left = {};
+	char *begin = text_new("vdisk-%s:", disk);
+	size_t len = strlen(begin);
+	DIR *dir = opendir("/run");
+	struct words left = {};
+	struct dirent *entry;
 
-	words_split(&words, params ?: "", TABLE);
 	words_split(&left, kept ?: "", TABLE);
-	for (unsigned int i = 0; i < words.nr; i++) {
-		const char *blob = blob_at(&words, i);
-		bool keep = !blob;
+	while (dir && (entry = readdir(dir))) {
+		char *blob = entry->d_name + len, *end = strrchr(entry->d_name, '.');
+		bool keep = strncmp(entry->d_name, begin, len) || !end || end < blob ||
+			    (strcmp(end, ".conf") && strcmp(end, ".log"));
 
-		for (unsigned int j = 0; !keep && j < left.nr; j++)
-			keep = blob_at(&left, j) && !strcmp(blob_at(&left, j), blob);
+		if (!keep)
+			*end = 0;
+		for (unsigned int i = 0; !keep && i < left.nr; i++)
+			keep = blob_at(&left, i) && !strcmp(blob_at(&left, i), blob);
 		if (!keep)
 			stop(disk, blob);
 	}
-	words_free(&words);
+	if (dir)
+		closedir(dir);
 	words_free(&left);
+	free(begin);
 }

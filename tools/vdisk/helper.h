@@ -29,7 +29,7 @@ void helpers_free(struct helpers *h);
 int helper_start(struct helper *h);
 int helper_check(struct helper *h);
 void helper_stop(struct helper *h);
-void helpers_drop_all(const char *disk, const char *params, const char *kept);
+void helpers_drop_all(const char *disk, const char *kept);
 char *helper_config(const struct helper *h, const char *url, const char *more);
 char *helper_config_path(const char *blob);
 
