@@ -73,8 +73,11 @@ ExecStart=/bin/bash -c "bash $1 >/said 2>&1"
 ExecStopPost=/bin/systemctl --no-block poweroff
 TimeoutStartSec=600
 UNIT
-	rm -f "$root/said"
+	rm -f "$root/said" "$TMP/said"
 	timeout -k 5 650 bash -c "$(declare -f in_root); root=$root; in_root /lib/systemd/systemd --system \
 		--unit=probe.service --log-target=console --show-status=no" >"$TMP/log" 2>&1
-	cp "$root/said" "$TMP/said"
+	cp "$root/said" "$TMP/said" || {
+		comment 'systemd ran no probe; it says:' "$(tail -n 40 "$TMP/log")"
+		: >"$TMP/said"
+	}
 }
