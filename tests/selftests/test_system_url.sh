@@ -22,7 +22,7 @@ cp "$root/img/image" "$root/img/$hard"
 install -m 600 "$root/img/image" "$root/img/private"
 echo 'URL=file:///img/image' >"$root/etc/vdisk/fetchd/own.conf"
 cat >"$root/probe" <<'PROBE'
-there() { dmsetup ls | sort; ls /etc/vdisk/fetchd; ls /run/vdisk-*:*; systemctl list-units --all --plain --no-legend 'vdisk-fetchd@*'; }
+there() { dmsetup ls | sort; ls /etc/vdisk/fetchd; ls -A /run/vdisk/fetchd; ls /run/vdisk-*:*; systemctl list-units --all --plain --no-legend 'vdisk-fetchd@*'; }
 nothing() { [[ $(there 2>/dev/null) == "$before" ]] && echo "$1: nothing stays" || echo "$1: $(there 2>&1)"; }
 one() { "$@" 2>&1 | sed 's/^/says: /'; }
 before=$(there 2>/dev/null)
@@ -35,8 +35,8 @@ vdisk create d --readonly file:///img/image
 dmsetup table d | cut -d ' ' -f 4-
 systemctl is-active vdisk-fetchd@d.service
 cmp /dev/mapper/d /img/image && echo same
-readlink /etc/vdisk/fetchd/d.conf
-stat -Lc %a /etc/vdisk/fetchd/d.conf
+readlink /run/vdisk/fetchd/d.conf
+stat -Lc %a /run/vdisk/fetchd/d.conf
 vdisk remove d && nothing remove
 echo '--- json'
 vdisk create d --readonly file:///img/image --json | tr -d ' \n' | grep -o '"helpers":[^]]*]'

@@ -2,8 +2,9 @@
 /*
  * A URL for a blob: its length is asked of the origin, and vdisk-fetchd, its
  * helper, runs while the disk is there. Under systemd as an instance of
- * vdisk-fetchd@.service, whose configuration is a link into /run: what is secret
- * in a URL comes to no disk, and a restart of the host leaves a link to nothing.
+ * vdisk-fetchd@.service, whose configuration is in /run, a link to a file that
+ * has the disk's name, too: what is secret in a URL comes to no disk, and a
+ * restart of the host leaves nothing.
  * Without systemd as a process in the background, whose words go to a log there.
  */
 #define _GNU_SOURCE
@@ -23,7 +24,8 @@
 #include "helper.h"
 
 #define PROGRAM		"vdisk-fetchd"
-#define CONFIG_DIR	"/etc/vdisk"
+#define CONFIG_DIR	"/etc/vdisk/fetchd"	/* where the unit looks for what an administrator wrote, */
+#define LINK_DIR	"/run/vdisk/fetchd"	/* and for what we did */
 #define DEADLINE	"10s"	/* of the first question, which somebody waits for */
 
 extern char **environ;
@@ -62,10 +64,15 @@ static char *unit_name(const char *blob)
 	return text_new(PROGRAM "@%s.service", blob);
 }
 
-/* Where the unit looks. To be freed, as the next one. */
+/* To be freed, as the next two. */
 char *helper_config_path(const char *blob)
 {
-	return text_new(CONFIG_DIR "/fetchd/%s.conf", blob);
+	return text_new(CONFIG_DIR "/%s.conf", blob);
+}
+
+static char *link_path(const char *blob)
+{
+	return text_new(LINK_DIR "/%s.conf", blob);
 }
 
 /* A colon is in no name of a blob, nor in that of a disk with one: so each file is of one disk. */
@@ -340,7 +347,7 @@ static int write_config(const struct helper *h, const char *path)
 /* Is the unit's configuration that of this disk's blob? */
 static bool is_linked(const char *disk, const char *blob)
 {
-	char *path = helper_config_path(blob), *run = run_path(disk, blob, "conf"), to[512];
+	char *path = link_path(blob), *run = run_path(disk, blob, "conf"), to[512];
 	ssize_t len = readlink(path, to, sizeof(to) - 1);
 	bool is;
 
@@ -353,7 +360,7 @@ static bool is_linked(const char *disk, const char *blob)
 
 static void stop_unit(const char *disk, const char *blob)
 {
-	char *path = helper_config_path(blob), *unit = unit_name(blob);
+	char *path = link_path(blob), *unit = unit_name(blob);
 
 	if (is_linked(disk, blob)) {
 		systemctl("stop", unit);
@@ -366,16 +373,19 @@ static void stop_unit(const char *disk, const char *blob)
 
 static int link_config(const struct helper *h, const char *to)
 {
-	char *path = helper_config_path(h->blob);
+	static const char taken[] = "is there already: choose another name for the disk, or say blob NAME len:LENGTH";
+	char *config = helper_config_path(h->blob), *path = link_path(h->blob);
 	int status = VDISK_OK;
 
-	mkdir(CONFIG_DIR, 0755);
-	mkdir(CONFIG_DIR "/fetchd", 0755);
+	mkdir("/run/vdisk", 0755);
+	mkdir(LINK_DIR, 0755);
 	/* Left by a disk that vdisk remove did not remove? */
 	stop_unit(h->disk, h->blob);
-	if (symlink(to, path))
-		status = vdisk_fail("%s: %s", path, errno == EEXIST ? "is there already: choose another name for the disk, or say blob NAME len:LENGTH" :
-				    vdisk_reason(errno));
+	if (!access(config, F_OK))
+		status = vdisk_fail("%s: %s", config, taken);
+	else if (symlink(to, path))
+		status = vdisk_fail("%s: %s", path, errno == EEXIST ? taken : vdisk_reason(errno));
+	free(config);
 	free(path);
 	return status;
 }
