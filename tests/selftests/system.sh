@@ -76,6 +76,8 @@ UNIT
 	rm -f "$root/said" "$TMP/said"
 	timeout -k 5 650 bash -c "$(declare -f in_root); root=$root; in_root /lib/systemd/systemd --system \
 		--unit=probe.service --log-target=console --show-status=no" >"$TMP/log" 2>&1
+	# Where nothing was in the way, that has ended with all read-only.
+	mount -o remount,rw "$root"
 	cp "$root/said" "$TMP/said" || {
 		comment 'systemd ran no probe; it says:' "$(tail -n 40 "$TMP/log")"
 		: >"$TMP/said"
