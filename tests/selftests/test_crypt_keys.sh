@@ -225,12 +225,12 @@ wait "$resumes"
 status a | grep -q ' key=set '
 ok $? 'it keeps its key'
 gone a
-# Of two, the second one is ready when the first refuses: it goes on to take keys.
-vd a 4096 "concat ( $crypt key:$leaves label:first ( block $disk len:2048 ) ) ( $crypt key:$leaves label:second ( block $disk start:2048 len:2048 ) )"
+# Of two, with keys of their own, the second one is ready when the first refuses: it goes on to take keys.
+vd a 4096 "concat ( $crypt key:$leaves label:first ( block $disk len:2048 ) ) ( $crypt key:$other label:second ( block $disk start:2048 len:2048 ) )"
 dmsetup suspend "${VD}a"
 dmsetup message "${VD}a" 0 first key wipe
 run_fails 'the first of two has lost its key' dmsetup resume "${VD}a"
-run_ok 'the second takes one' dmsetup message "${VD}a" 0 second key set "$leaves"
+run_ok 'the second takes one' dmsetup message "${VD}a" 0 second key set "$other"
 run_ok 'and the first' dmsetup message "${VD}a" 0 first key set "$leaves"
 run_ok 'both go live' dmsetup resume "${VD}a"
 gone a
