@@ -47,19 +47,6 @@ static void wrong_line(void *arg, unsigned int line, const char *text)
 	say("%s:%u: %s; the disk is not made. vdisk tab checks the file", (const char *)arg, line, text);
 }
 
-/* printf into a new string */
-static char *__attribute__((format(printf, 1, 2))) text_new(const char *format, ...)
-{
-	va_list args;
-	char *text;
-
-	va_start(args, format);
-	if (vasprintf(&text, format, args) < 0)
-		abort();
-	va_end(args);
-	return text;
-}
-
 /* What a unit's name cannot have becomes \xNN. */
 static void escape_name(char *to, const char *name, const char *good)
 {

@@ -14,7 +14,6 @@
 #include <pwd.h>
 #include <signal.h>
 #include <spawn.h>
-#include <stdarg.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -29,18 +28,6 @@
 #define DEADLINE	"10s"	/* of the first question, which somebody waits for */
 
 extern char **environ;
-
-static char *__attribute__((format(printf, 1, 2))) text_new(const char *format, ...)
-{
-	va_list args;
-	char *text;
-
-	va_start(args, format);
-	if (vasprintf(&text, format, args) < 0)
-		abort();
-	va_end(args);
-	return text;
-}
 
 /* Without what may be secret: a user and password, and the query, in which a SAS token is. To be freed. */
 char *url_shown(const char *url)

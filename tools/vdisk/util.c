@@ -68,6 +68,19 @@ int vdisk_fail(const char *format, ...)
 	return VDISK_FAILED;
 }
 
+/* printf into a new string */
+char *text_new(const char *format, ...)
+{
+	va_list args;
+	char *text;
+
+	va_start(args, format);
+	if (vasprintf(&text, format, args) < 0)
+		abort();
+	va_end(args);
+	return text;
+}
+
 /* An error of the kernel's, and what to do about it. */
 const char *vdisk_reason(int error)
 {

@@ -92,6 +92,7 @@ void vdisk_catch(void);
 void vdisk_catch_end(void);
 extern bool vdisk_printed;	/* JSON, so that it is too late for an error in it */
 int vdisk_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+char *text_new(const char *format, ...) __attribute__((format(printf, 1, 2)));
 const char *vdisk_reason(int error);
 int vdisk_check_name(const char *name);
 bool vdisk_parse_size(const char *text, __u64 *sectors);
