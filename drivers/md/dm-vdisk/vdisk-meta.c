@@ -437,17 +437,15 @@ int vdisk_meta_pin_blobs(struct vdisk_meta *m)
 	for (i = 0; i < m->nr_blobs && !r; i++) {
 		pin = vdisk_meta_find_pin(&sb, m->blobs[i]);
 		if (!pin)
-			return vdisk_fail(m->n, -EINVAL,
-					  "store: knows the versions of %u other blobs: there is no room for '%s'",
-					  VDISK_STORE_PINS,
-					  m->blobs[i]->val[BLOB_NAME].str);
-		if (!vdisk_meta_has_pin(pin->identity))
-			continue;
-		r = vdisk_blob_pin(m->blobs[i], pin->identity);
-		if (r)
-			vdisk_fail(m->n, r,
-				   "store: has another version of blob '%s' than its helper or another store; see vdisk repair --unpin",
-				   m->blobs[i]->val[BLOB_NAME].str);
+			r = vdisk_fail(m->n, -EINVAL,
+				       "store: knows the versions of %u other blobs: there is no room for '%s'",
+				       VDISK_STORE_PINS,
+				       m->blobs[i]->val[BLOB_NAME].str);
+		else if (vdisk_meta_has_pin(pin->identity) &&
+			 vdisk_blob_pin(m->blobs[i], pin->identity))
+			r = vdisk_fail(m->n, -ESTALE,
+				       "store: has another version of blob '%s' than its helper or another store; see vdisk repair --unpin",
+				       m->blobs[i]->val[BLOB_NAME].str);
 	}
 	if (r)
 		vdisk_meta_unpin_blobs(m);

@@ -56,9 +56,9 @@
  * @features: out: VDISK_FEATURE_*; 0 in
  * @name: in: which blob; the rest of the field is 0
  * @identity: in: what the bytes are, for example an ETag. The first attach that
- *	states one pins it as long as a table names the blob, and in each store
- *	that keeps or hides bytes of it for as long as that is not formatted anew;
- *	the rest is 0.
+ *	states one pins it as long as a table names the blob, unless all files are
+ *	closed before any byte was taken; and in each store that keeps or hides
+ *	bytes of it until that forgets them. The rest is 0.
  *
  * Allowed if the caller's file system uid is the table's uid:, or it has
  * CAP_SYS_ADMIN in the initial user namespace.
@@ -74,7 +74,8 @@
  *	EPERM		not allowed
  *	ERANGE		@length is less than the table's len:
  *	EMFILE		VDISK_MAX_FILES serve the blob already
- *	ESTALE		an identity is pinned, and @identity is another one, or none
+ *	ESTALE		an identity is pinned, and @identity is another one, or none;
+ *			or there is none, but files are attached that stated none
  *	ENOMEM
  *	EFAULT		if @size could be read, the file may be attached now
  */
