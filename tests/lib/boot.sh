@@ -48,7 +48,7 @@ initramfs() {
 	{
 		printf 'cd %q\n' "$PWD"
 		printf 'export %q\n' "VDISK_KERNEL=$kernel" "VDISK_BUILD=$OUT/$kernel$plain" "VDISK_CONFIG=$entry/config" \
-			"VDISK_TOOLS=$CACHE/current" "VDISK_SYSTEM=$(current system)/root.tar"
+			"VDISK_TOOLS=$CACHE/current" "VDISK_SYSTEM=$(current system)/root.tar" "VDISK_SERVERS=$(current servers)/root.tar"
 		printf 'artifacts=%q modules=%q disks=%d\n' "$OUT/artifacts/$kernel" "$entry/lib/modules" "${#nvme[@]}"
 		printf 'command=(bash'
 		printf ' %q' "$@"

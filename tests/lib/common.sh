@@ -25,7 +25,7 @@ known_kernel() {
 	[[ " ${KERNELS[*]} " == *" $1 "* ]] || die "no kernel '$1' (there are: ${KERNELS[*]})"
 }
 
-# current KERNEL|root13|system: the link to its cache entry. It is of this version of what fills the entry, so that a checkout with
+# current KERNEL|root13|system|servers: the link to its cache entry. It is of this version of what fills the entry, so that a checkout with
 # another recipe makes its own.
 current() { echo "$CACHE/current/$1-$(recipe "$1")"; }
 
@@ -33,6 +33,7 @@ recipe() {
 	case $1 in
 	root13) declare -f unpack_root13 && declare -p ROOT13 ;;
 	system) declare -f unpack_system && declare -p SYSTEM ;;
+	servers) declare -f unpack_servers && declare -p NODE && cat "$SERVERS/package-lock.json" ;;
 	uml-* | kasan-*) declare -f build_debug && debug_config "$1" ;;
 	*) declare -f unpack_stock stock_initramfs ;;
 	esac | sha256sum | cut -c 1-12

@@ -34,6 +34,8 @@ BEGIN {
 expecting && $0 ~ regex { seen = 1 }
 $0 ~ trouble { left = 40; if (!expecting) bad = 1 }
 /vm: / { left = 0 }
+# What the stack happens to hold, which is most of a trace of User Mode Linux
+/\] \? / { next }
 left > 0 { report($0); left-- }
 
 END {

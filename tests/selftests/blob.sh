@@ -53,6 +53,16 @@ reading() {
 	reader=$!
 }
 
+# under_reads: until it is enough() there are reads; $reader
+under_reads() {
+	rm -f "$TMP/enough"
+	until [[ -e $TMP/enough ]]; do
+		timeout 200 blobd --check -t 4 -n 25 --seed $RANDOM "/dev/mapper/${VD}a" "$image" || exit
+	done >"$TMP/reader" 2>&1 &
+	reader=$!
+}
+enough() { : >"$TMP/enough"; }
+
 # read_is STATUS NAME: how the reads ended
 read_is() {
 	local status=0

@@ -4,7 +4,7 @@
  * compares a disk with a file.
  *
  *	blobd [OPTION...] NAME FILE		serve
- *	blobd --check [OPTION...] DEVICE FILE	read and compare
+ *	blobd --check [OPTION...] DEVICE FILE	read and compare; with --all each byte once
  *
  * "attached" is printed when it is; with --peek what read() says, and no more. A wrong helper here always sends the right
  * bytes for the offset it states: so if any of them arrives somewhere else, the
@@ -14,7 +14,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
-#include <linux/io_uring.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -26,31 +25,29 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "../../include/uapi/linux/vdisk.h"
+#include "../bench/ring.h"
 
 #define BATCH_MAX	256
 #define GUARD		4096
+#define CHUNK		32768	/* of --all */
 
 static unsigned int threads = 1, batch = 16, delay_ms, unit, max_bytes, depth, files = 1;
 static unsigned int piece, fail, give_up_after, forget;
 static unsigned long ops = 1000;
 static uint64_t seed = 1, size;
-static bool check, uring, resume, more, push, fuzz, errors, cold, peek;
+static bool check, uring, resume, more, push, fuzz, errors, cold, peek, all;
 static int fd_given = -1;
 static const char *identity, *blob;
 static char *image;
+static uint32_t *order;
+static unsigned long nr_chunks;
+static atomic_ulong next_chunk;
 static atomic_ulong calls, refused, nr_errors;
-
-static void die(const char *what)
-{
-	fprintf(stderr, "blobd: %s: %s\n", what, strerror(errno));
-	exit(2);
-}
 
 static uint64_t mix(uint64_t *state)
 {
@@ -62,54 +59,22 @@ static uint64_t mix(uint64_t *state)
 }
 
 /* One operation at a time through a ring of its own: it waits in the kernel. */
-struct ring {
-	int fd;
-	unsigned int *sq_tail, *sq_mask, *sq_array, *cq_head, *cq_tail, *cq_mask;
-	struct io_uring_sqe *sqes;
-	struct io_uring_cqe *cqes;
-};
-
-static void ring_open(struct ring *r)
-{
-	struct io_uring_params p = {};
-	char *sq, *cq;
-
-	r->fd = syscall(SYS_io_uring_setup, 4, &p);
-	if (r->fd < 0)
-		die("io_uring_setup");
-	sq = mmap(NULL, p.sq_off.array + p.sq_entries * 4, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, r->fd,
-		  IORING_OFF_SQ_RING);
-	cq = mmap(NULL, p.cq_off.cqes + p.cq_entries * sizeof(*r->cqes), PROT_READ | PROT_WRITE,
-		  MAP_SHARED | MAP_POPULATE, r->fd, IORING_OFF_CQ_RING);
-	r->sqes = mmap(NULL, p.sq_entries * sizeof(*r->sqes), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, r->fd,
-		       IORING_OFF_SQES);
-	if (sq == MAP_FAILED || cq == MAP_FAILED || r->sqes == MAP_FAILED)
-		die("io_uring mmap");
-	r->sq_tail = (void *)(sq + p.sq_off.tail);
-	r->sq_mask = (void *)(sq + p.sq_off.ring_mask);
-	r->sq_array = (void *)(sq + p.sq_off.array);
-	r->cq_head = (void *)(cq + p.cq_off.head);
-	r->cq_tail = (void *)(cq + p.cq_off.tail);
-	r->cq_mask = (void *)(cq + p.cq_off.ring_mask);
-	r->cqes = (void *)(cq + p.cq_off.cqes);
-}
-
 static ssize_t ring_do(struct ring *r, int op, int fd, struct iovec *iov, unsigned int nr)
 {
-	unsigned int tail = *r->sq_tail, head = *r->cq_head, slot = tail & *r->sq_mask;
+	struct io_uring_sqe *sqe = ring_sqe(r);
+	struct io_uring_cqe *cqe;
 	int res;
 
-	r->sqes[slot] = (struct io_uring_sqe){ .opcode = op, .fd = fd, .addr = (uintptr_t)iov, .len = nr, .off = -1 };
-	r->sq_array[slot] = slot;
-	__atomic_store_n(r->sq_tail, tail + 1, __ATOMIC_RELEASE);
-	while (syscall(SYS_io_uring_enter, r->fd, 1, 1, IORING_ENTER_GETEVENTS, NULL, 0) < 0)
-		if (errno != EINTR)
-			die("io_uring_enter");
-	while (__atomic_load_n(r->cq_tail, __ATOMIC_ACQUIRE) == head)
-		if (syscall(SYS_io_uring_enter, r->fd, 0, 1, IORING_ENTER_GETEVENTS, NULL, 0) < 0 && errno != EINTR)
-			die("io_uring_enter");
-	res = r->cqes[head & *r->cq_mask].res;
-	__atomic_store_n(r->cq_head, head + 1, __ATOMIC_RELEASE);
+	sqe->opcode = op;
+	sqe->fd = fd;
+	sqe->addr = (uintptr_t)iov;
+	sqe->len = nr;
+	sqe->off = -1;
+	do
+		ring_enter(r, 1);
+	while (!(cqe = ring_cqe(r)));
+	res = cqe->res;
+	ring_seen(r);
 	if (res >= 0)
 		return res;
 	errno = -res;
@@ -226,7 +191,7 @@ static void *serve(void *arg)
 	struct ring ring;
 
 	if (uring)
-		ring_open(&ring);
+		ring_open(&ring, 4, 0);
 	for (;;) {
 		struct iovec iov = { req, batch * sizeof(*req) };
 		ssize_t res = uring ? ring_do(&ring, IORING_OP_READV, fd, &iov, 1) : readv(fd, &iov, 1);
@@ -392,44 +357,73 @@ static void *fuzz_serve(void *arg)
 	return NULL;
 }
 
+/* @buf has GUARD bytes more on both sides. */
+static void compare(int fd, char *buf, uint64_t at, unsigned int len)
+{
+	unsigned long j;
+	ssize_t res;
+
+	memset(buf - GUARD, 0xa5, GUARD);
+	memset(buf + len, 0xa5, GUARD);
+	memset(buf, 0x5a, len);
+	res = pread(fd, buf, len, at);
+	for (j = 0; j < GUARD; j++)
+		if (buf[j - GUARD] != (char)0xa5 || buf[len + j] != (char)0xa5)
+			goto wrong;
+	if (res < 0 && errors) {
+		atomic_fetch_add(&nr_errors, 1);
+		return;
+	}
+	if (res != (ssize_t)len) {
+		fprintf(stderr, "blobd: read of %u at %llu: %zd %s\n", len, (unsigned long long)at, res,
+			res < 0 ? strerror(errno) : "");
+		exit(3);
+	}
+	if (!memcmp(buf, image + at, len))
+		return;
+wrong:
+	fprintf(stderr, "blobd: wrong bytes: %u at %llu\n", len, (unsigned long long)at);
+	exit(1);
+}
+
 static void *reader(void *arg)
 {
-	char *buf, *all = mmap(NULL, (2 << 20) + 2 * GUARD, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *buf, *space = mmap(NULL, (2 << 20) + 2 * GUARD, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	uint64_t state = seed + (uintptr_t)arg * 1000003;
 	int fd = (intptr_t)arg >> 16;
-	unsigned long i, j;
+	unsigned long i;
 
-	buf = all + GUARD;
-	for (i = 0; i < ops; i++) {
+	buf = space + GUARD;
+	while (all && (i = atomic_fetch_add(&next_chunk, 1)) < nr_chunks) {
+		uint64_t at = (uint64_t)order[i] * CHUNK;
+
+		compare(fd, buf, at, size - at < CHUNK ? size - at : CHUNK);
+	}
+	for (i = 0; !all && i < ops; i++) {
 		uint64_t x = mix(&state), at = mix(&state) % (size / 512) * 512;
 		unsigned int len = 512 * (1 + (x & 7 ? x >> 8 & 15 : x >> 8 & 2047));
-		ssize_t res;
 
-		if (len > size - at)
-			len = size - at;
-		memset(buf - GUARD, 0xa5, GUARD);
-		memset(buf + len, 0xa5, GUARD);
-		memset(buf, 0x5a, len);
-		res = pread(fd, buf, len, at);
-		for (j = 0; j < GUARD; j++)
-			if (buf[j - GUARD] != (char)0xa5 || buf[len + j] != (char)0xa5)
-				goto wrong;
-		if (res < 0 && errors) {
-			atomic_fetch_add(&nr_errors, 1);
-			continue;
-		}
-		if (res != (ssize_t)len) {
-			fprintf(stderr, "blobd: read of %u at %llu: %zd %s\n", len, (unsigned long long)at, res,
-				res < 0 ? strerror(errno) : "");
-			exit(3);
-		}
-		if (!memcmp(buf, image + at, len))
-			continue;
-wrong:
-		fprintf(stderr, "blobd: wrong bytes: %u at %llu\n", len, (unsigned long long)at);
-		exit(1);
+		compare(fd, buf, at, len > size - at ? size - at : len);
 	}
 	return NULL;
+}
+
+/* Each chunk once, in an order that is drawn at random */
+static void draw_order(void)
+{
+	uint64_t state = seed;
+	unsigned long i;
+
+	nr_chunks = (size + CHUNK - 1) / CHUNK;
+	order = calloc(nr_chunks, sizeof(*order));
+	if (!order)
+		die("memory");
+	for (i = 0; i < nr_chunks; i++) {
+		unsigned long other = mix(&state) % (i + 1);
+
+		order[i] = order[other];
+		order[other] = i;
+	}
 }
 
 static void start(void *(*fn)(void *), int *fds)
@@ -453,7 +447,8 @@ int main(int argc, char **argv)
 		{ "seed", 1, NULL, 's' }, { "uring", 0, NULL, 'U' }, { "resume", 0, NULL, 'R' }, { "more", 0, NULL, 'M' },
 		{ "push", 0, NULL, 'P' }, { "fuzz", 0, NULL, 'Z' }, { "errors", 0, NULL, 'E' }, { "fd", 1, NULL, 'D' },
 		{ "identity", 1, NULL, 'i' }, { "uid", 1, NULL, 'I' }, { "stop-after", 1, NULL, 'S' },
-		{ "forget", 1, NULL, 'G' }, { "cold", 0, NULL, 'c' }, { "peek", 0, NULL, 'K' }, { "length", 1, NULL, 'L' }, {}
+		{ "forget", 1, NULL, 'G' }, { "cold", 0, NULL, 'c' }, { "peek", 0, NULL, 'K' }, { "length", 1, NULL, 'L' },
+		{ "all", 0, NULL, 'A' }, {}
 	};
 	struct stat st;
 	int fds[64], fd, c;
@@ -491,6 +486,7 @@ int main(int argc, char **argv)
 		case 'G': forget = atoi(optarg); break;
 		case 'c': cold = true; break;
 		case 'K': peek = true; break;
+		case 'A': all = true; break;
 		case 'L': length = strtoull(optarg, NULL, 0); break;
 		default: return 2;
 		}
@@ -510,6 +506,8 @@ int main(int argc, char **argv)
 		fds[0] = open(argv[optind], O_RDONLY | O_DIRECT);
 		if (fds[0] < 0)
 			die(argv[optind]);
+		if (all)
+			draw_order();
 		start(reader, fds);
 		printf("errors=%lu\n", atomic_load(&nr_errors));
 		return 0;

@@ -29,6 +29,7 @@
 
 #include "../../drivers/md/dm-vdisk/vdisk-store.h"
 #include "../../tools/vdisk/vdisk-store-user.h"
+#include "must.h"
 
 #define SECTOR		512U
 #define LOG_MAGIC	0x6a736677736872ULL
@@ -93,27 +94,6 @@ static void fill(void *buf, uint64_t tag)
 
 	for (i = 0; i < SECTOR / 8; i++)
 		word[i] = tag;
-}
-
-static void die(const char *what)
-{
-	fprintf(stderr, "crashcut: %s: %s\n", what, strerror(errno));
-	exit(2);
-}
-
-static void must(bool ok, const char *what)
-{
-	if (!ok)
-		die(what);
-}
-
-static void *aligned(size_t len)
-{
-	void *buf;
-
-	errno = posix_memalign(&buf, 4096, len);
-	must(!errno, "memory");
-	return buf;
 }
 
 /* Fill a disk with what it may not be mistaken for. */

@@ -21,6 +21,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "must.h"
+
 #define BATCH	256
 
 enum { READ, WRITE, FLUSH, DISCARD, ZEROES, SLEEP };
@@ -30,12 +32,6 @@ static unsigned int size = 512;
 static uint64_t bytes, *latency;
 static int op, fd, error;
 static void *buf;
-
-static void die(const char *what)
-{
-	fprintf(stderr, "delayio: %s: %s\n", what, strerror(errno));
-	exit(2);
-}
 
 static uint64_t now(void)
 {

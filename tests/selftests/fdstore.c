@@ -22,16 +22,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "must.h"
+
 #define FILES_MAX	8
 
 static struct { int fd; char name[64]; } store[FILES_MAX];
 static int nr_files;
-
-static void die(const char *what)
-{
-	fprintf(stderr, "fdstore: %s: %s\n", what, strerror(errno));
-	exit(2);
-}
 
 static pid_t start(char **argv, const char *address)
 {

@@ -8,6 +8,7 @@
 #include <endian.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -63,20 +64,25 @@ static void replay(int log, int to, const struct entry *e, uint64_t at, uint32_t
 
 int main(int argc, char **argv)
 {
-	uint64_t from, until = UINT64_MAX, i, at;
+	uint64_t from, next, until = UINT64_MAX, i, at;
 	const char *mark = NULL;
 	struct super super;
+	bool flush = false, done;
 	int log, to;
 
-	if (argc != 5 || (argv[4][0] != '@' && argv[4][0] != '#')) {
-		fputs("Usage: logreplay LOG DEVICE FROM @MARK|#ENTRIES\n"
-		      "Writes entries of the log, FROM (0 is the first) up to a mark or a number, to the device.\n"
-		      "Prints the number of the next entry, and how many of those written flush.\n", stderr);
+	if (argc != 5 || !strchr("@#+", argv[4][0])) {
+		fputs("Usage: logreplay LOG DEVICE FROM @MARK|#ENTRIES|+\n"
+		      "Writes entries of the log, FROM (0 is the first) up to a mark or a number, or behind the next one that\n"
+		      "flushes or has FUA, to the device. Prints the number of the next entry, and how many of those written flush;\n"
+		      "and on further lines the marks that it came by. With +, also those up to the flush that follows: power may be\n"
+		      "cut as late as before that.\n", stderr);
 		return 2;
 	}
-	from = strtoull(argv[3], NULL, 0);
+	from = next = strtoull(argv[3], NULL, 0);
 	if (argv[4][0] == '@')
 		mark = argv[4] + 1;
+	else if (argv[4][0] == '+')
+		flush = true;
 	else
 		until = strtoull(argv[4] + 1, NULL, 0);
 	log = open(argv[1], O_RDONLY);
@@ -91,7 +97,13 @@ int main(int argc, char **argv)
 
 	at = super.sector_size = le32toh(super.sector_size);
 	uint64_t flushes = 0;
-	for (i = 0; i < le64toh(super.nr_entries) && i < until; i++) {
+	size_t marks_len;
+	char *marks;
+	FILE *names = open_memstream(&marks, &marks_len);
+	bool found = false;
+	if (!names)
+		die("memory");
+	for (i = 0; i < le64toh(super.nr_entries) && i < until && !found; i++) {
 		char name[256] = "";
 		struct entry e;
 
@@ -100,21 +112,26 @@ int main(int argc, char **argv)
 		if (e.flags & MARK)
 			read_at(log, name, e.data_len < 255 ? e.data_len : 255, at + sizeof(e));
 		at += super.sector_size;
-		if (i >= from) {
+		done = flush && flushes;
+		if (done && e.flags & (FLUSH | FUA))
+			break;
+		if (i >= from && !done) {
 			replay(log, to, &e, at, super.sector_size);
 			flushes += (e.flags & (FLUSH | FUA)) != 0;
+			next = i + 1;
 		}
+		/* With +, those up to the flush were told of the one before. */
+		if (i >= from && e.flags & MARK && (!flush || done || !from))
+			fprintf(names, "%s\n", name);
 		if (!(e.flags & DISCARD))
 			at += e.nr_sectors * super.sector_size;
-		if (mark && (e.flags & MARK) && !strcmp(name, mark)) {
-			printf("%llu %llu\n", (unsigned long long)i + 1, (unsigned long long)flushes);
-			return fsync(to) ? 1 : 0;
-		}
+		found = mark && (e.flags & MARK) && !strcmp(name, mark);
 	}
-	if (mark) {
+	fclose(names);
+	if (mark && !found) {
 		fprintf(stderr, "logreplay: no mark '%s' in %llu entries\n", mark, (unsigned long long)i);
 		return 1;
 	}
-	printf("%llu %llu\n", (unsigned long long)i, (unsigned long long)flushes);
+	printf("%llu %llu\n%s", (unsigned long long)next, (unsigned long long)flushes, marks);
 	return fsync(to) ? 1 : 0;
 }

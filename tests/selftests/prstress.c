@@ -27,6 +27,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "must.h"
+
 #define NEXUSES	3
 #define WRITERS	2		/* threads per nexus */
 #define BLOCKS	16		/* of each thread */
@@ -54,12 +56,6 @@ static const char *names[NEXUSES];
 static uint8_t rights[CALLS + 1][NEXUSES];
 static atomic_uint begun, ended;
 static atomic_bool stop, wrong;
-
-static void die(const char *what)
-{
-	fprintf(stderr, "prstress: %s: %s\n", what, strerror(errno));
-	exit(2);
-}
 
 static void complain(struct worker *w, const char *what, int got, unsigned int from, unsigned int to)
 {
