@@ -25,6 +25,7 @@
 #include <linux/blkdev.h>
 #include <linux/highmem.h>
 #include <linux/ioprio.h>
+#include <linux/jiffies.h>
 #include <linux/ktime.h>
 #include <linux/log2.h>
 #include <linux/mutex.h>
@@ -194,8 +195,13 @@ static void __vdisk_blob_wake(struct vdisk_blob *blob)
 {
 	struct vdisk_blob_file *file;
 
+	lockdep_assert_held(&blob->lock);
 	list_for_each_entry(file, &blob->files, list)
-		if (!list_empty(&file->free))
+		/*
+		 * Who queues himself asks vdisk_blob_ready() afterwards, which
+		 * takes the lock: he sees what is pending by now, or is seen.
+		 */
+		if (!list_empty(&file->free) && waitqueue_active(&file->wait))
 			wake_up_interruptible_poll(&file->wait, VDISK_BLOB_IN);
 }
 
@@ -222,14 +228,13 @@ static blk_status_t __vdisk_blob_refuses(struct vdisk_blob *blob,
 	return BLK_STS_OK;
 }
 
-/* The io ends when the caller has let go of the lock, by vdisk_blob_finish(). */
-static void __vdisk_blob_finish(struct vdisk_blob *blob, struct vdisk_blob_io *st,
-				blk_status_t status, struct list_head *ended)
+/* The io is about to end. */
+static void __vdisk_blob_account(struct vdisk_blob *blob,
+				 struct vdisk_blob_io *st, blk_status_t status)
 {
 	u64 us;
 
 	st->status = status;
-	list_add_tail(&st->list, ended);
 	blob->nr_waiting--;
 	if (status) {
 		if (status != BLK_STS_DM_REQUEUE && status != BLK_STS_AGAIN)
@@ -241,6 +246,14 @@ static void __vdisk_blob_finish(struct vdisk_blob *blob, struct vdisk_blob_io *s
 	blob->count.latency[min_t(unsigned int,
 				  fls64(us / VDISK_BLOB_BUCKET_US),
 				  VDISK_BLOB_BUCKETS - 1)]++;
+}
+
+/* The io ends when the caller has let go of the lock, by vdisk_blob_finish(). */
+static void __vdisk_blob_finish(struct vdisk_blob *blob, struct vdisk_blob_io *st,
+				blk_status_t status, struct list_head *ended)
+{
+	__vdisk_blob_account(blob, st, status);
+	list_add_tail(&st->list, ended);
 }
 
 static void vdisk_blob_finish(struct list_head *ended)
@@ -269,7 +282,8 @@ static void __vdisk_blob_wait(struct vdisk_blob *blob, struct vdisk_blob_io *st,
 		__vdisk_blob_finish(blob, st, status, ended);
 		return;
 	}
-	st->pended = ktime_get_ns();
+	/* It has just come, or back. */
+	st->pended = first ? ktime_get_ns() : st->since;
 	__vdisk_blob_arm(blob, blob->lost_since ?
 			 __vdisk_blob_deadline(blob, st) :
 			 st->pended + blob->timeout);
@@ -322,7 +336,8 @@ static void __vdisk_blob_drop(struct vdisk_blob *blob,
 	blob->nr_held--;
 	req->id = 0;
 	list_move(&req->list, &file->free);
-	__vdisk_blob_wait_all(blob, &req->ios, ended);
+	if (!list_empty(&req->ios))
+		__vdisk_blob_wait_all(blob, &req->ios, ended);
 	if (full && !RB_EMPTY_ROOT(&blob->pending))
 		wake_up_interruptible_poll(&file->wait, VDISK_BLOB_IN);
 }
@@ -433,6 +448,14 @@ static bool __vdisk_blob_waits_since(struct vdisk_blob *blob, u64 when)
 	return false;
 }
 
+/* For how long a helper has not used its file, in ns: at least. */
+static u64 vdisk_blob_unused(const struct vdisk_blob_file *file)
+{
+	u64 used = READ_ONCE(file->used), now = get_jiffies_64();
+
+	return now > used ? jiffies64_to_nsecs(now - used - 1) : 0;
+}
+
 static void vdisk_blob_watch(struct work_struct *work)
 {
 	struct vdisk_blob *blob = container_of(to_delayed_work(work),
@@ -446,12 +469,11 @@ static void vdisk_blob_watch(struct work_struct *work)
 	spin_lock(&blob->lock);
 	blob->armed = 0;
 	list_for_each_entry(file, &blob->files, list) {
-		u64 used = READ_ONCE(file->used);
+		u64 unused = vdisk_blob_unused(file);
 
 		if (file->lost)
 			continue;
-		/* It may have been used since the clock was read. */
-		if (now > used && now - used >= blob->timeout &&
+		if (unused >= blob->timeout &&
 		    (!list_empty(&file->held) ||
 		     __vdisk_blob_waits_since(blob, now - blob->timeout))) {
 			file->lost = true;
@@ -460,7 +482,7 @@ static void vdisk_blob_watch(struct work_struct *work)
 			wake_up_interruptible_poll(&file->wait, VDISK_BLOB_IN);
 		} else if (blob->nr_waiting || blob->nr_held) {
 			/* Not used, but nobody waited for it to be, so far. */
-			next = min(next, max(used + blob->timeout,
+			next = min(next, max(now + blob->timeout - unused,
 					     now + blob->timeout / 8));
 		}
 	}
@@ -627,7 +649,7 @@ void vdisk_blob_put(struct vdisk_blob *blob)
  */
 void vdisk_blob_attach(struct vdisk_blob_file *file, struct vdisk_blob *blob)
 {
-	file->used = ktime_get_ns();
+	file->used = get_jiffies_64();
 	spin_lock(&blob->lock);
 	list_add_tail(&file->list, &blob->files);
 	blob->nr_files++;
@@ -684,7 +706,7 @@ void vdisk_blob_used(struct vdisk_blob_file *file)
 {
 	struct vdisk_blob *blob = file->blob;
 
-	WRITE_ONCE(file->used, ktime_get_ns());
+	WRITE_ONCE(file->used, get_jiffies_64());
 	if (likely(!READ_ONCE(file->lost)))
 		return;
 	spin_lock(&blob->lock);
@@ -755,15 +777,15 @@ static struct vdisk_blob_io *__vdisk_blob_first(struct vdisk_blob *blob)
 /*
  * What @file is to ask for so that @st gets its first sector: with it what is
  * pending on both sides, touches and is not less urgent, rounded to units,
- * between what is held.
+ * between what is held. Returns the first that is pending there.
  */
-static void __vdisk_blob_range(struct vdisk_blob_file *file,
-			       struct vdisk_blob_io *st, sector_t *start,
-			       sector_t *end)
+static struct vdisk_blob_io *__vdisk_blob_range(struct vdisk_blob_file *file,
+						struct vdisk_blob_io *st,
+						sector_t *start, sector_t *end)
 {
 	struct vdisk_blob *blob = file->blob;
 	struct vdisk_blob_request *before;
-	struct vdisk_blob_io *other = st;
+	struct vdisk_blob_io *first = st, *other;
 	sector_t low = 0, high = blob->len;
 	struct rb_node *after;
 
@@ -776,18 +798,24 @@ static void __vdisk_blob_range(struct vdisk_blob_file *file,
 
 	*start = st->iter.bi_sector;
 	*end = vdisk_blob_io_end(st);
-	while ((other = vdisk_blob_pending(rb_prev(&other->node))) &&
+	while ((other = vdisk_blob_pending(rb_prev(&first->node))) &&
 	       other->prio <= st->prio && other->iter.bi_sector >= low &&
 	       vdisk_blob_io_end(other) >= *start &&
-	       *end - other->iter.bi_sector <= file->max)
+	       *end - other->iter.bi_sector <= file->max) {
 		*start = other->iter.bi_sector;
+		first = other;
+	}
 	*start = max(round_down(*start, file->unit), low);
+	for (; other && other->iter.bi_sector >= *start;
+	     other = vdisk_blob_pending(rb_prev(&other->node)))
+		first = other;
 	other = st;
 	while ((other = vdisk_blob_pending(rb_next(&other->node))) &&
 	       other->prio <= st->prio &&
 	       other->iter.bi_sector <= *end && *end - *start < file->max)
 		*end = max(*end, vdisk_blob_io_end(other));
 	*end = min3(round_up(*end, file->unit), *start + file->max, high);
+	return first;
 }
 
 static void __vdisk_blob_take(struct vdisk_blob_file *file,
@@ -800,7 +828,7 @@ static void __vdisk_blob_take(struct vdisk_blob_file *file,
 
 	lockdep_assert_held(&blob->lock);
 	req = list_first_entry(&file->free, struct vdisk_blob_request, list);
-	__vdisk_blob_range(file, st, &req->sector, &req->end);
+	st = __vdisk_blob_range(file, st, &req->sector, &req->end);
 	req->id = ++blob->serial * VDISK_MAX_DEPTH_FILE + (req - file->requests);
 	req->busy = false;
 	req->again = false;
@@ -809,8 +837,7 @@ static void __vdisk_blob_take(struct vdisk_blob_file *file,
 	blob->nr_held++;
 	blob->count.requests++;
 
-	for (st = __vdisk_blob_from(blob, req->sector);
-	     st && st->iter.bi_sector < req->end; st = next) {
+	for (; st && st->iter.bi_sector < req->end; st = next) {
 		next = vdisk_blob_pending(rb_next(&st->node));
 		__vdisk_blob_unwait(blob, st);
 		list_add_tail(&st->list, &req->ios);
@@ -928,6 +955,8 @@ int vdisk_blob_begin(struct vdisk_blob_file *file, const struct vdisk_answer *a,
 		if (r)
 			goto unlock;
 		req->busy = true;
+		if (sup->end >= req->end)
+			list_splice_tail_init(&req->ios, &sup->ios);
 		list_for_each_entry_safe(st, next, &req->ios, list)
 			if (st->iter.bi_sector < sup->end)
 				list_move_tail(&st->list, &sup->ios);
@@ -1013,6 +1042,7 @@ void vdisk_blob_end(struct vdisk_blob *blob, struct vdisk_blob_supply *sup,
 	struct vdisk_blob_request *req = sup->req;
 	struct vdisk_blob_io *st, *next;
 	LIST_HEAD(missed);
+	LIST_HEAD(waits);
 	LIST_HEAD(ended);
 
 	spin_lock(&blob->lock);
@@ -1024,12 +1054,14 @@ void vdisk_blob_end(struct vdisk_blob *blob, struct vdisk_blob_supply *sup,
 	list_for_each_entry_safe(st, next, &sup->ios, list) {
 		blk_status_t status = done ? sup->status : BLK_STS_OK;
 
-		if (!status && st->iter.bi_size)
+		if (!status && st->iter.bi_size) {
+			list_move_tail(&st->list, &waits);
 			continue;
-		list_del(&st->list);
+		}
 		blob->count.bytes += status ? 0 : st->io->bio->bi_iter.bi_size;
-		__vdisk_blob_finish(blob, st, status, &ended);
+		__vdisk_blob_account(blob, st, status);
 	}
+	list_splice_init(&sup->ios, &ended);
 	if (req) {
 		req->busy = false;
 		if (done)
@@ -1043,8 +1075,9 @@ void vdisk_blob_end(struct vdisk_blob *blob, struct vdisk_blob_supply *sup,
 		else if (req->again)
 			__vdisk_blob_again(blob, req, &ended);
 	}
-	__vdisk_blob_wait_all(blob, &missed, &ended);
-	__vdisk_blob_wait_all(blob, &sup->ios, &ended);
+	list_splice(&waits, &missed);
+	if (!list_empty(&missed))
+		__vdisk_blob_wait_all(blob, &missed, &ended);
 	spin_unlock(&blob->lock);
 	vdisk_blob_finish(&ended);
 }

@@ -147,7 +147,7 @@ struct vdisk_blob_request {
  * @depth: elements of @requests
  * @requests: all, held or not
  * @wait: who waits in read() or poll()
- * @used: last time, ktime_get_ns()
+ * @used: last time, get_jiffies_64(): cheaper than a clock
  * @list: in vdisk_blob.files; under the blob's lock as what follows
  * @free: requests
  * @held: requests

@@ -242,21 +242,33 @@ static ssize_t vdisk_helper_deliver(struct vdisk_blob_file *file,
 				    const struct vdisk_request *requests,
 				    unsigned int nr, struct iov_iter *to)
 {
-	unsigned int i, copied = 0;
+	unsigned int i, copied;
 
-	while (copied < nr &&
-	       copy_to_iter(&requests[copied], sizeof(*requests), to) ==
-	       sizeof(*requests))
-		copied++;
+	copied = copy_to_iter(requests, nr * sizeof(*requests), to) /
+		 sizeof(*requests);
 	for (i = nr; i-- > copied;)
 		vdisk_blob_again(file, &requests[i].id);
 	return copied ? copied * sizeof(*requests) : -EFAULT;
 }
 
+/*
+ * One look before it sleeps: the caller takes what there is, and comes again. A
+ * wake-up that came with a signal may have been for others, too, so what there is
+ * then goes before the signal.
+ */
 static int vdisk_helper_wait(struct vdisk_blob_file *file)
 {
-	return wait_event_interruptible_exclusive(file->wait,
-						  vdisk_blob_ready(file));
+	DEFINE_WAIT(wait);
+	bool interrupted = false;
+
+	prepare_to_wait_exclusive(&file->wait, &wait, TASK_INTERRUPTIBLE);
+	if (!vdisk_blob_ready(file)) {
+		interrupted = signal_pending(current);
+		if (!interrupted)
+			schedule();
+	}
+	finish_wait(&file->wait, &wait);
+	return interrupted && !vdisk_blob_ready(file) ? -ERESTARTSYS : 0;
 }
 
 static ssize_t vdisk_helper_read(struct kiocb *iocb, struct iov_iter *to)
