@@ -481,6 +481,42 @@ static int vdisk_map_direct(struct vdisk_stack *s, struct bio *bio,
 	return DM_MAPIO_REMAPPED;
 }
 
+/*
+ * As vdisk_map_data(), through nodes that let a bio pass. On its way up nobody
+ * above the leaf wants to know.
+ */
+static int vdisk_map_pass(struct vdisk_stack *s, struct bio *bio,
+			  struct vdisk_run run)
+{
+	struct vdisk_io *io = dm_per_bio_data(bio, s->io_size);
+	struct vdisk_node *n = s->nodes[0];
+	unsigned int dir = bio_data_dir(bio);
+	struct vdisk_run way = run;
+
+	way.write = dir == WRITE;
+	for (;;) {
+		if (n->ops->pass) {
+			n = INDIRECT_CALL_1(n->ops->pass, vdisk_overlay_pass,
+					    n, &way);
+			if (!n || !n->passes)
+				return vdisk_map_io(s, bio, run);
+		} else if (n->route) {
+			n = vdisk_route(n, &way);
+		} else {
+			break;
+		}
+	}
+	if (unlikely(way.nr < run.nr))
+		return vdisk_map_io(s, bio, run);
+	io->at = n;
+	io->stop = n->parent;
+	io->bio = bio;
+	this_cpu_inc(n->count->ios[dir]);
+	this_cpu_add(n->count->sectors[dir], run.nr);
+	vdisk_set_leaf(n, bio, way.sector);
+	return DM_MAPIO_REMAPPED;
+}
+
 /**
  * vdisk_map - dm core's map
  * @ti: the target
@@ -501,6 +537,9 @@ int vdisk_map(struct dm_target *ti, struct bio *bio)
 	if (unlikely(!s->remaps)) {
 		if (s->direct && vdisk_is_data(bio) && run.nr)
 			return vdisk_map_direct(s, bio, &run);
+		if (s->passes && vdisk_is_data(bio) && run.nr &&
+		    !(bio->bi_opf & REQ_FUA))
+			return vdisk_map_pass(s, bio, run);
 		return vdisk_map_io(s, bio, run);
 	}
 	if (unlikely(!vdisk_is_data(bio) || !run.nr))

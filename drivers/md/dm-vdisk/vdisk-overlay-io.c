@@ -150,6 +150,43 @@ blk_status_t vdisk_overlay_load(struct vdisk_overlay *o, u64 unit, u64 nr)
 	}
 }
 
+/**
+ * vdisk_overlay_pass - struct vdisk_ops' pass
+ * @n: the node
+ * @run: what is asked for
+ *
+ * What is in the store is read and overwritten there, and what is absent read
+ * from the base, without a change of anything.
+ *
+ * Context: Process context; does not sleep.
+ * Return: the child that has it all, or NULL.
+ */
+struct vdisk_node *vdisk_overlay_pass(struct vdisk_node *n,
+				      struct vdisk_run *run)
+{
+	struct vdisk_node *base = n->children[OVERLAY_BASE];
+	sector_t end = run->sector + run->nr;
+	struct vdisk_overlay *o = n->priv;
+	enum vdisk_presence_state state;
+	u64 unit, nr;
+
+	if (o->fills || o->merge || end > o->end)
+		return NULL;
+	if (run->write && (!n->children[OVERLAY_STORE]->passes ||
+			   READ_ONCE(o->layer->failed)))
+		return NULL;
+	unit = run->sector >> o->shift;
+	nr = ((end - 1) >> o->shift) + 1 - unit;
+	if (vdisk_presence_run(o->presence, unit, nr, &state) < nr)
+		return NULL;
+	if (state == VDISK_DATA) {
+		run->sector += o->data;
+		return n->children[OVERLAY_STORE];
+	}
+	return state == VDISK_ABSENT && !run->write && end <= base->len ? base :
+									  NULL;
+}
+
 static void vdisk_overlay_load_io(struct vdisk_io *io)
 {
 	struct vdisk_node *n = io->at;

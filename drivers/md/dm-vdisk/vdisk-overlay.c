@@ -1100,6 +1100,7 @@ static int vdisk_overlay_message(struct vdisk_node *n, unsigned int argc,
 	.reads_base = true
 
 const struct vdisk_ops vdisk_overlay_ops = {
+	.pass = vdisk_overlay_pass,
 	.map = vdisk_overlay_map,
 	.end = vdisk_overlay_end,
 	VDISK_OVERLAY_OPS,

@@ -143,9 +143,16 @@ u64 vdisk_presence_run(struct vdisk_presence *p, u64 unit, u64 nr,
 	rcu_read_lock();
 	do {
 		struct vdisk_part part = vdisk_part(unit + run, nr - run);
-		void *entry = xa_load(&p->leaves, part.index);
+		XA_STATE(xas, &p->leaves, part.index);
 		unsigned int len = part.nr;
+		void *entry;
 
+		/* xa_load(), which would enter RCU once more */
+		do {
+			entry = xas_load(&xas);
+			if (xa_is_zero(entry))
+				entry = NULL;
+		} while (xas_retry(&xas, entry));
 		if (vdisk_entry_is_leaf(entry))
 			len = vdisk_leaf_run(entry, part, &here);
 		else

@@ -363,6 +363,23 @@ static void vdisk_find_gate(struct vdisk_stack *s)
 			     s->nodes[i]->ops->remaps;
 }
 
+/* Children come behind their parents. */
+static void vdisk_find_passes(struct vdisk_stack *s)
+{
+	unsigned int i, j;
+
+	for (i = s->nr_nodes; i--;) {
+		struct vdisk_node *n = s->nodes[i];
+		unsigned int nr = 0;
+
+		for (j = 0; j < n->nr_children; j++)
+			nr += n->children[j]->passes;
+		n->passes = n->ops->pass ? nr :
+					   n->ops->remaps && nr == n->nr_children;
+	}
+	s->passes = s->nodes[0]->passes && !s->remaps;
+}
+
 /* Of the node alone; see vdisk_stack.whole. */
 static sector_t vdisk_whole(const struct vdisk_node *n)
 {
@@ -504,6 +521,7 @@ int vdisk_stack_ctr(struct dm_target *ti, unsigned int argc, char **argv,
 	}
 	s->copies &= s->remaps;
 	vdisk_find_gate(s);
+	vdisk_find_passes(s);
 	r = vdisk_find_leaves(s);
 	if (r)
 		goto bad;

@@ -18,10 +18,12 @@
  *
  * A stack that only remaps (every node routes or is a block leaf) does all of
  * this in one loop and owns nothing per bio but the leaf's address. Any other
- * stack keeps a struct vdisk_io per bio, and may multiply it.
+ * stack keeps a struct vdisk_io per bio, and may multiply it; but where all nodes
+ * on a bio's way let it pass(), that is one loop as well.
  *
- * Contexts: route() any, no sleep. map() process context, may sleep unless
- * REQ_NOWAIT. end() any, hardirq included. Everything else: process context.
+ * Contexts: route() any, no sleep. pass() process context, no sleep. map() process
+ * context, may sleep unless REQ_NOWAIT. end() any, hardirq included. Everything
+ * else: process context.
  */
 #ifndef VDISK_H
 #define VDISK_H
@@ -86,6 +88,11 @@ struct vdisk_run {
  * @ready: before route() is asked for data: false if it has to wait for what
  *	route() needs; the node owns the io until vdisk_again() or vdisk_end().
  *	Process context, must not sleep.
+ * @pass: the child that serves all of @run, if the node has nothing to do with
+ *	a bio that goes there, neither on its way down nor up, and moves
+ *	@run->sector into it; else NULL, and the bio takes the other way. It is
+ *	asked in the place of ready(), route(), map() and end(), never for FUA.
+ *	Process context, must not sleep.
  * @map: act on a bio on its way down. Process context.
  * @end: act on a bio on its way up; may change *@status. Any context.
  * @abort: end the bios it holds back for which @which() is true with @status;
@@ -133,6 +140,7 @@ struct vdisk_ops {
 	bool (*range)(struct vdisk_node *n, unsigned int child,
 		      struct vdisk_run *run);
 	bool (*ready)(struct vdisk_node *n, struct vdisk_io *io);
+	struct vdisk_node *(*pass)(struct vdisk_node *n, struct vdisk_run *run);
 	enum vdisk_map (*map)(struct vdisk_node *n, struct vdisk_io *io);
 	enum vdisk_end (*end)(struct vdisk_node *n, struct vdisk_io *io,
 			      blk_status_t *status);
@@ -206,6 +214,7 @@ enum { VDISK_READ, VDISK_WRITE, VDISK_FLUSH, VDISK_DISCARD };
  * @bdev: block leaves: the device
  * @start: block and file leaves: where the leaf begins on it
  * @count: leaves only
+ * @passes: a bio may come from here to its device by remapping and pass() alone
  * @type: its words and options
  * @ops: what it does
  * @stack: the stack it belongs to
@@ -236,9 +245,10 @@ struct vdisk_node {
 	struct block_device *bdev;
 	sector_t start;
 	struct vdisk_count __percpu *count;
+	const struct vdisk_ops *ops;
+	bool passes;
 
 	const struct vdisk_type *type;
-	const struct vdisk_ops *ops;
 	struct vdisk_stack *stack;
 	struct vdisk_node *parent;
 	unsigned int nr_children;
@@ -283,6 +293,7 @@ struct vdisk_gate {
  * @disk: of the mapped device
  * @remaps: bios are only remapped: one loop, no struct vdisk_io
  * @direct: there is a @gate, and below it bios are only remapped
+ * @passes: the root does, and some node by pass()
  * @copies: dm core sends a range op once for each leaf
  * @drop_volatile: the line allows to lose what the live table has in memory
  * @whole: data up to so many sectors passes in one piece, wherever it begins
@@ -310,6 +321,7 @@ struct vdisk_stack {
 	struct gendisk *disk;
 	bool remaps;
 	bool direct;
+	bool passes;
 	bool copies;
 	bool drop_volatile;
 	sector_t whole;
@@ -559,6 +571,7 @@ u32 vdisk_delay_pick(const struct vdisk_latency *lat, u32 draw);
 /* vdisk-block.c, vdisk-concat.c, vdisk-striped.c: of use to the engine */
 struct dm_dev *vdisk_block_dev(const struct vdisk_node *n);
 struct vdisk_node *vdisk_concat_route(struct vdisk_node *n, struct vdisk_run *run);
+struct vdisk_node *vdisk_overlay_pass(struct vdisk_node *n, struct vdisk_run *run);
 struct vdisk_node *vdisk_striped_route(struct vdisk_node *n,
 				       struct vdisk_run *run);
 
