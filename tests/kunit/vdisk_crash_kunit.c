@@ -14,6 +14,9 @@
  * those are all there is to try, for each sector of the disk. Sectors of a unit
  * are written by the same bios; the first stands for all of them.
  *
+ * With a blob for a base, whose version is known when the table goes live, no
+ * unit may be believed without the pin that says which one that was.
+ *
  * With write_through there are two disks, each with a cache of its own: the base
  * is written as well. Then whatever is believed of the store has to be what the
  * base has.
@@ -25,6 +28,7 @@
 #include <linux/vmalloc.h>
 
 #include "../../drivers/md/dm-vdisk/vdisk.h"
+#include "../../drivers/md/dm-vdisk/vdisk-blob.h"
 #include "../../drivers/md/dm-vdisk/vdisk-presence.h"
 
 /* Two units, the last one of a leaf and the first one of the next */
@@ -53,6 +57,9 @@ enum {
 #define STALE_TAG(unit)	(0x57a1ULL << 48 | (unit))
 #define OP_TAG(op, unit) (0xda7aULL << 48 | (op) << 8 | (unit))
 #define HOLE_TAG	(0xdeadULL << 48)	/* what is in a hole is anything */
+
+/* Of the blob */
+static const u8 version[VDISK_STORE_PIN] = { 1, 2, 3, 4, 5, 6, 7, 8 };
 
 struct sector {
 	union {
@@ -102,6 +109,7 @@ struct crash {
 	unsigned int unit;	/* sectors */
 	unsigned int block;	/* likewise, of the store */
 	bool through;
+	bool blob;
 	struct vdisk_store_sb sb;
 	struct sector at_first[NR_SLOTS];
 	struct sector live[NR_SLOTS];
@@ -413,7 +421,13 @@ static void start(struct crash *c)
 		"test", "(", "cache", "write_through", "(", "ram", ")",
 		"(", "ram", ")", ")"
 	};
-	const struct vdisk_ops *ops[] = { &guest_ops, NULL, &disk_ops, &base_ops };
+	static const char * const blob[] = {
+		"test", "(", "overlay", "(", "ram", ")",
+		"(", "blob", "crash", "len:1048576", ")", ")"
+	};
+	const struct vdisk_ops *ops[] = {
+		&guest_ops, NULL, &disk_ops, c->blob ? NULL : &base_ops
+	};
 	struct vdisk_stack *s = kzalloc(sizeof(*s), GFP_KERNEL);
 	struct kunit *test = c->test;
 	struct vdisk_node *n;
@@ -423,6 +437,8 @@ static void start(struct crash *c)
 	c->s = s;
 	KUNIT_ASSERT_EQ(test, c->through ?
 			vdisk_parse(s, ARRAY_SIZE(through), (char **)through) :
+			c->blob ?
+			vdisk_parse(s, ARRAY_SIZE(blob), (char **)blob) :
 			vdisk_parse(s, ARRAY_SIZE(words), (char **)words), 0);
 	c->ti.table = c->table;
 	s->ti = &c->ti;
@@ -445,6 +461,11 @@ static void start(struct crash *c)
 		KUNIT_ASSERT_NOT_NULL(test, n->count);
 	}
 	s->disk = c->disk;
+	if (c->blob) {
+		n = s->nodes[3];
+		KUNIT_ASSERT_EQ_MSG(test, n->ops->ctr(n), 0, "%s", s->error);
+		KUNIT_ASSERT_EQ(test, vdisk_blob_pin(n, version), 0);
+	}
 	KUNIT_ASSERT_EQ_MSG(test, s->nodes[1]->ops->ctr(s->nodes[1]), 0, "%s",
 			    s->error);
 	for (i = 0; i < s->nr_nodes; i++) {
@@ -458,6 +479,9 @@ static void start(struct crash *c)
 		KUNIT_ASSERT_EQ(test, vdisk_pools_create(s->nodes[i]), 0);
 	n = s->nodes[1];
 	KUNIT_ASSERT_EQ_MSG(test, n->ops->give(n), 0, "%s", s->error);
+	/* What the blob is asked for comes from no helper. */
+	s->nodes[3]->ops = &base_ops;
+	s->nodes[3]->route = NULL;
 	KUNIT_ASSERT_EQ_MSG(test, n->ops->preresume(n), 0, "%s", s->error);
 	n->ops->resume(n);
 }
@@ -476,6 +500,8 @@ static void stop(struct crash *c)
 	for (i = 0; i < s->nr_nodes; i++)
 		vdisk_pools_destroy(s->nodes[i]);
 	n->ops->dtr(n);
+	if (c->blob)
+		vdisk_blob_ops.dtr(s->nodes[3]);
 	for (i = 0; i < s->nr_nodes; i++) {
 		free_percpu(s->nodes[i]->count);
 		s->nodes[i]->count = NULL;
@@ -518,6 +544,9 @@ static bool look(struct crash *c, unsigned int unit, u64 *tag)
 		return false;
 	if (leaf->kind != VDISK_STORE_LEAF_GOOD)
 		return true;
+	/* Of which version is what it hides? */
+	if (c->blob && memcmp(sb->pins[0].identity, version, sizeof(version)))
+		return false;
 	switch (vdisk_store_leaf_state(&leaf->leaf, unit ? 0 : FIRST)) {
 	case VDISK_DATA:
 		*tag = c->state[SLOT_DATA + unit]->tag;
@@ -554,7 +583,7 @@ static bool check_state(struct crash *c, unsigned int unit)
 
 	c->states++;
 	if (!look(c, unit, &tag)) {
-		describe(c, "damaged", unit, 0);
+		describe(c, "damaged, or of an unknown version", unit, 0);
 		return false;
 	}
 	if (c->through && tag != c->state[SLOT_BASE + unit]->tag) {
@@ -817,7 +846,7 @@ static bool run_all(struct crash *c)
 
 /* Those of fewer operations are what these begin with. */
 static void all_workloads(struct kunit *test, unsigned int unit,
-			  unsigned int block, unsigned int nr_ops)
+			  unsigned int block)
 {
 	struct crash *c = test->priv;
 	struct queue_limits lim;
@@ -829,8 +858,8 @@ static void all_workloads(struct kunit *test, unsigned int unit,
 	lim.logical_block_size = unit * SECTOR_SIZE;
 	c->disk = vdisk_alloc_disk(&lim);
 	KUNIT_ASSERT_FALSE(test, IS_ERR(c->disk));
-	c->nr_ops = nr_ops;
-	for (i = 0, end = NR_BEFORE; i < nr_ops; i++)
+	c->nr_ops = MAX_OPS;
+	for (i = 0, end = NR_BEFORE; i < MAX_OPS; i++)
 		end *= NR_OPS;
 	for (w = 0; w < end; w++) {
 		unsigned int rest = w / NR_BEFORE;
@@ -839,7 +868,10 @@ static void all_workloads(struct kunit *test, unsigned int unit,
 		/* Nothing is ever zero in the store. */
 		if (c->through && c->before == ALL_ZERO)
 			continue;
-		for (i = 0; i < nr_ops; i++) {
+		/* What was there before would have its pin. */
+		if (c->blob && c->before != ALL_ABSENT)
+			continue;
+		for (i = 0; i < MAX_OPS; i++) {
 			c->op[i].op = rest % NR_OPS;
 			rest /= NR_OPS;
 		}
@@ -852,34 +884,46 @@ static void all_workloads(struct kunit *test, unsigned int unit,
 	KUNIT_EXPECT_GT(test, c->holes, 0UL);
 }
 
-/* Units and blocks of 512: all workloads */
+/* Units and blocks of 512 */
 static void test_512(struct kunit *test)
 {
-	all_workloads(test, 1, 1, 3);
+	all_workloads(test, 1, 1);
 }
 
 /* Both leaves are in one block. */
 static void test_4096(struct kunit *test)
 {
-	all_workloads(test, 8, 8, 2);
+	all_workloads(test, 8, 8);
 }
 
 /* Units of more than a block */
 static void test_4096_over_512(struct kunit *test)
 {
-	all_workloads(test, 8, 1, 2);
+	all_workloads(test, 8, 1);
 }
 
 static void test_through_512(struct kunit *test)
 {
 	((struct crash *)test->priv)->through = true;
-	all_workloads(test, 1, 1, 2);
+	all_workloads(test, 1, 1);
 }
 
 static void test_through_4096(struct kunit *test)
 {
 	((struct crash *)test->priv)->through = true;
-	all_workloads(test, 8, 8, 2);
+	all_workloads(test, 8, 8);
+}
+
+static void test_blob_512(struct kunit *test)
+{
+	((struct crash *)test->priv)->blob = true;
+	all_workloads(test, 1, 1);
+}
+
+static void test_blob_4096(struct kunit *test)
+{
+	((struct crash *)test->priv)->blob = true;
+	all_workloads(test, 8, 8);
 }
 
 static int crash_test_init(struct kunit *test)
@@ -940,6 +984,8 @@ static struct kunit_case crash_cases[] = {
 	KUNIT_CASE(test_4096_over_512),
 	KUNIT_CASE(test_through_512),
 	KUNIT_CASE(test_through_4096),
+	KUNIT_CASE(test_blob_512),
+	KUNIT_CASE(test_blob_4096),
 	{}
 };
 

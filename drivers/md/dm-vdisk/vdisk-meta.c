@@ -189,6 +189,17 @@ static int vdisk_meta_no_sb(struct vdisk_meta *m,
 			  vdisk_store_sb_check(slot[1]) ?: "older");
 }
 
+/* The slot that is damaged, or -1 */
+static int vdisk_meta_find_damage(const struct vdisk_store_sb *const *slot)
+{
+	int i;
+
+	for (i = VDISK_STORE_SLOTS - 1; i >= 0; i--)
+		if (!vdisk_store_sb_version(slot[i]))
+			break;
+	return i;
+}
+
 /**
  * vdisk_meta_read_sb - read the superblock
  * @m: the metadata; its superblock is set
@@ -216,12 +227,19 @@ int vdisk_meta_read_sb(struct vdisk_meta *m)
 	if (!sb)
 		return vdisk_meta_no_sb(m, slot);
 	*m->sb = *sb;
+	m->damaged = vdisk_meta_find_damage(slot);
+	/*
+	 * It may have been the newer one. Of a store whose base has all it then may
+	 * have said that this store is not to be believed.
+	 */
+	if (vdisk_store_is_through(sb) && m->damaged >= 0)
+		m->sb->flags |= cpu_to_le32(VDISK_STORE_DIRTY);
 	return 0;
 }
 
-/* Write a superblock that is newer than the one that counts; then it counts. */
-static blk_status_t vdisk_meta_write_sb(struct vdisk_meta *m,
-					struct vdisk_store_sb *new)
+/* Write a superblock that is newer than both, in the place of the older one. */
+static blk_status_t vdisk_meta_write_slot(struct vdisk_meta *m,
+					  struct vdisk_store_sb *new)
 {
 	u64 sequence = le64_to_cpu(m->sb->sequence) + 1;
 	/* The first superblock, of sequence 1, is in slot 0. */
@@ -236,7 +254,29 @@ static blk_status_t vdisk_meta_write_sb(struct vdisk_meta *m,
 	memcpy(page_address(m->old), new, sizeof(*new));
 	status = vdisk_meta_rw(m, REQ_OP_WRITE | REQ_FUA, slot, m->old);
 	if (!status)
-		*m->sb = *new;
+		m->sb->sequence = new->sequence;
+	return status;
+}
+
+/*
+ * Write a superblock; then it counts, whichever slot is damaged: of one alone,
+ * damage would bring back what is not true any more. Half of it is nothing: what
+ * counted before is written again, to the slot that can be.
+ */
+static blk_status_t vdisk_meta_write_sb(struct vdisk_meta *m,
+					struct vdisk_store_sb *new)
+{
+	blk_status_t status = vdisk_meta_write_slot(m, new);
+
+	if (status)
+		return status;
+	status = vdisk_meta_write_slot(m, new);
+	if (status) {
+		le64_add_cpu(&m->sb->sequence, 1);
+		vdisk_meta_write_slot(m, m->sb);
+		return status;
+	}
+	*m->sb = *new;
 	return status;
 }
 
@@ -327,10 +367,13 @@ blk_status_t vdisk_meta_dirty(struct vdisk_meta *m, bool dirty)
 	new.flags &= cpu_to_le32(~VDISK_STORE_DIRTY);
 	if (dirty)
 		new.flags |= cpu_to_le32(VDISK_STORE_DIRTY);
-	status = vdisk_meta_write_sb(m, &new);
+	/* To one slot: if that is damaged, who opens the store takes it for dirty. */
+	status = vdisk_meta_write_slot(m, &new);
 	/* What was not written may be on the store nevertheless: it may be clean. */
 	if (status)
 		m->sb->flags &= cpu_to_le32(~VDISK_STORE_DIRTY);
+	else
+		*m->sb = new;
 	return status;
 }
 

@@ -9,17 +9,21 @@
 #include "vdisk-presence.h"
 
 #define VDISK_META_LEAVES	128	/* leaves written at a time */
-#define VDISK_META_PAGES	(VDISK_META_LEAVES * VDISK_STORE_SECTOR / PAGE_SIZE)
+/* for them; on large pages, more than they need: one for each superblock */
+#define VDISK_META_PAGES						\
+	(VDISK_META_LEAVES * VDISK_STORE_SECTOR > VDISK_STORE_SLOTS * PAGE_SIZE ? \
+	 VDISK_META_LEAVES * VDISK_STORE_SECTOR / PAGE_SIZE : VDISK_STORE_SLOTS)
 
 /**
  * struct vdisk_meta - metadata of a live store
  * @n: the node that has the store as its first child
  * @presence: what is kept
  * @sb: the superblock that counts
+ * @damaged: the slot that was damaged when they were read, or -1
  * @block: sectors per block of the store
  * @blobs: of the base, in the order of the line
  * @nr_blobs: how many
- * @pages: leaves to be written
+ * @pages: leaves to be written, or superblocks as they were read
  * @old: a block as it is on the store, or a superblock to be written
  * @index: of those leaves
  * @nr: how many
@@ -30,6 +34,7 @@ struct vdisk_meta {
 	struct vdisk_node *n;
 	struct vdisk_presence *presence;
 	struct vdisk_store_sb *sb;
+	int damaged;
 	unsigned int block;
 	struct vdisk_node *blobs[VDISK_STORE_PINS];
 	unsigned int nr_blobs;

@@ -710,6 +710,20 @@ static int vdisk_overlay_check_store(struct vdisk_node *n)
 	return 0;
 }
 
+/* Why the store is not to be believed */
+static const char *vdisk_overlay_doubt(const struct vdisk_overlay *o)
+{
+	static const char * const damaged[VDISK_STORE_SLOTS] = {
+		"superblock 0 is damaged", "superblock 1 is damaged",
+	};
+
+	if (o->layer->failed)
+		return "had failed";
+	if (o->meta->damaged >= 0)
+		return damaged[o->meta->damaged];
+	return "was in use when its host went down";
+}
+
 /*
  * With write_through: the store is not to be believed. The base is, so it takes
  * no more than to begin anew.
@@ -730,7 +744,7 @@ static int vdisk_overlay_begin_anew(struct vdisk_overlay *o)
 	}
 	vdisk_presence_forget(o->presence);
 	DMWARN("%s: cache: store: %s: emptied", dm_table_device_name(table),
-	       o->layer->failed ? "had failed" : "was in use when its host went down");
+	       vdisk_overlay_doubt(o));
 	dm_table_event(table);
 	return 0;
 }
