@@ -347,6 +347,8 @@ static void test_evict(struct kunit *test)
 	/* What was read before that may be old. */
 	KUNIT_EXPECT_EQ(test, vdisk_presence_insert(&p, 1, VDISK_STORE_LEAF_BLANK, NULL,
 						    0), -EAGAIN);
+	KUNIT_EXPECT_EQ(test, vdisk_presence_run(&p, VDISK_LEAF_UNITS, 9, &state), 9ULL);
+	KUNIT_EXPECT_EQ(test, (int)state, (int)VDISK_MISSING);
 	KUNIT_EXPECT_EQ(test, vdisk_presence_insert(&p, 1, VDISK_STORE_LEAF_BLANK, NULL,
 						    p.evictions), 0);
 	/* A whole leaf need not be there. */

@@ -74,6 +74,14 @@ is "$(counter a cache 1 data hydrate priority)" "$len done normal" 'a new table 
 verified 'the same bytes' --check-file "$TMP/base" "$a"
 gone a
 
+# However long the disk is, what a block takes to be found is the same. Here are 34 million leaves, none of which there is.
+vr a $((1 << 36)) 'cache volatile fill:128 read_ahead:0 ( zero ) ( zero )'
+hydrate start normal
+wait_for 60 sh -c "[ \$(dmsetup status ${VD}a | grep -o 'data=[0-9]*' | cut -d = -f 2) -ge $((1000 * 128)) ]"
+ok $? 'a long disk: 1000 blocks'
+hydrate stop
+gone a
+
 # What cannot be read: it says so, and all else is there. Mended, another start does the rest.
 dm s "0 100 linear $base 0
 100 1 error

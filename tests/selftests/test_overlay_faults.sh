@@ -51,6 +51,7 @@ is "$(error sync "$a")$(error put "$a" 5 512 seek=40)" 'Input/output errorInput/
 is "$(error blkdiscard -f -l 512 "$a")$(seen 20 2)$(seen 8 1)" 'Input/output error34.' 'but read'
 works s "$store"
 is "$(error sync "$a")" 'Input/output error' 'not by itself'
+is "$(error put "$a" 6 512 seek=20)" 'Input/output error' 'nor what changes no state'
 dmsetup suspend "${VD}a" && dmsetup resume "${VD}a"
 run_ok 'a resume tries again' sync "$a"
 gone a

@@ -117,7 +117,9 @@ static bool vdisk_hydrate_skip(struct vdisk_hydrate *h)
 			div_u64_rem(unit, VDISK_LEAF_UNITS, &skip);
 			nr = VDISK_LEAF_UNITS - skip;
 		} else {
-			nr = vdisk_presence_run(h->p, unit, end - unit, &state);
+			/* To the end it may be far, each time. */
+			nr = min(end - unit, (u64)VDISK_LEAF_UNITS);
+			nr = vdisk_presence_run(h->p, unit, nr, &state);
 			if (state == VDISK_ABSENT)
 				return true;
 			/* Evicted just now. */

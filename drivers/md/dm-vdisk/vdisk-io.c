@@ -1028,6 +1028,11 @@ static bool vdisk_next_piece(struct vdisk_io *io, struct vdisk_node *n,
 		if (!p->run.nr)
 			return false;
 		p->child = n->route(n, &p->run);
+		/* Behind a node's end: it would be the next one for ever. */
+		if (WARN_ON_ONCE(!p->run.nr)) {
+			WRITE_ONCE(m->status, BLK_STS_IOERR);
+			return false;
+		}
 		p->next = p->skip + p->run.nr;
 		return true;
 	}

@@ -980,17 +980,40 @@ static enum vdisk_map vdisk_overlay_read(struct vdisk_node *n,
 	return VDISK_DOWN;
 }
 
+/*
+ * A unit that the base ends in is in the store with zeroes behind that end, and a
+ * read of it is not cut there. The base must not be asked for them. As completions
+ * count by what a bio was sent down with, it may be shorter then.
+ */
+static bool vdisk_cache_end_at_base(struct bio *bio, sector_t len)
+{
+	struct bvec_iter iter = bio->bi_iter;
+	sector_t has = len - min(len, iter.bi_sector);
+
+	if (has >= bio_sectors(bio))
+		return true;
+	bio_advance_iter(bio, &bio->bi_iter, to_bytes(has));
+	zero_fill_bio(bio);
+	bio->bi_iter = iter;
+	bio->bi_iter.bi_size = to_bytes(has);
+	return has;
+}
+
 /* The store could not be read; the base has it as well. */
 static void vdisk_cache_read_base(struct vdisk_io *io)
 {
 	struct vdisk_node *n = io->at;
+	struct vdisk_node *base = n->children[OVERLAY_BASE];
 	struct vdisk_overlay_io *st = vdisk_state(n, io);
 
 	/* Of read-ahead, nobody has tried hard. */
 	if (vdisk_store_is_blamed(st->status) &&
 	    !(io->bio->bi_opf & (REQ_RAHEAD | REQ_FAILFAST_MASK)))
 		vdisk_overlay_fail(n->priv, st->status);
-	vdisk_go_to(io, n->children[OVERLAY_BASE], 0);
+	if (vdisk_cache_end_at_base(io->bio, base->len))
+		vdisk_go_to(io, base, 0);
+	else
+		vdisk_end(io, n, BLK_STS_OK);
 }
 
 static bool vdisk_cache_keep(struct vdisk_node *n, struct vdisk_io *io,
