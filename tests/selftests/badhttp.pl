@@ -59,6 +59,8 @@ sub serve {
 	return print $client "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 		if ($mode eq '403') || ($mode =~ /^sas=(.*)/ && $query ne $1) || ($mode =~ /^bearer=(.*)/ && ($header{authorization} // '') ne "Bearer $1") ||
 		($mode eq 'sigv4' && !signed($path, $query, \%header));
+	return print $client "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+		if $mode =~ /^session=(.*)/ && ($header{'x-amz-security-token'} // '') ne $1;
 	return print $client "HTTP/1.1 302 Found\r\nLocation: $1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n" if $mode =~ /^to=(.*)/ && $path ne '/there';
 	return print $client "HTTP/1.1 $mode Error\r\nContent-Length: 5\r\nConnection: close\r\n\r\nerror" if $mode =~ /^(500|503|416|404|412)$/;
 	return if $mode eq 'close';

@@ -2,11 +2,14 @@
 # What the tests of vdisk-fetchd share: servers and the helper. Source it after blob.sh.
 # shellcheck disable=SC2154 # $selftests, $image and $len are theirs
 
-# origin_nginx: serves $TMP/www on port 8080, without ranges on 8081, by HTTP/2 and TLS with $TMP/cert on 8443
+# origin_nginx ADDRESS [COMMAND...]: run by COMMAND, it serves $TMP/www there on port 8080, without ranges on 8081, by HTTP/2 and TLS
+# with $TMP/cert on 8443
 origin_nginx() {
+	local at=$1
+	nginx_in=("${@:2}")
 	mkdir -p "$TMP/www" "$TMP/nginx"
-	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=127.0.0.1 \
-		-addext subjectAltName=IP:127.0.0.1 -keyout "$TMP/key" -out "$TMP/cert" 2>/dev/null
+	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj "/CN=$at" \
+		-addext "subjectAltName=IP:$at" -keyout "$TMP/key" -out "$TMP/cert" 2>/dev/null
 	cat >"$TMP/nginx.conf" <<CONF
 worker_processes 1;
 pid $TMP/nginx/pid;
@@ -20,15 +23,15 @@ http {
 	fastcgi_temp_path $TMP/nginx/fastcgi;
 	uwsgi_temp_path $TMP/nginx/uwsgi;
 	scgi_temp_path $TMP/nginx/scgi;
-	server { listen 127.0.0.1:8080; root $TMP/www; }
-	server { listen 127.0.0.1:8081; root $TMP/www; max_ranges 0; }
+	server { listen $at:8080; root $TMP/www; }
+	server { listen $at:8081; root $TMP/www; max_ranges 0; }
 	server {
-		listen 127.0.0.1:8443 ssl http2;
+		listen $at:8443 ssl http2;
 		ssl_certificate $TMP/cert;
 		ssl_certificate_key $TMP/key;
 		root $TMP/www;
-		location = /down { return 302 http://127.0.0.1:8080/img; }
-		location = /over { return 302 https://127.0.0.1:8443/img; }
+		location = /down { return 302 http://$at:8080/img; }
+		location = /over { return 302 https://$at:8443/img; }
 	}
 }
 CONF
@@ -36,7 +39,7 @@ CONF
 	nginx_start
 	undo+=("nginx_stop")
 }
-nginx_start() { "$VDISK_TOOLS/nginx/usr/sbin/nginx" -c "$TMP/nginx.conf" 2>>"$TMP/nginx.err"; }
+nginx_start() { "${nginx_in[@]}" "$VDISK_TOOLS/nginx/usr/sbin/nginx" -c "$TMP/nginx.conf" 2>>"$TMP/nginx.err"; }
 nginx_stop() {
 	local pid
 	pid=$(<"$TMP/nginx/pid")
@@ -95,12 +98,76 @@ stopped() {
 
 # says STATUS TEXT URL [OPTION...]: vdisk-fetchd --check ends so, and says this, in one line
 says() {
-	local status=0 said
+	local status=0 said name=${3%%\?*}
 	said=$(vdisk-fetchd --name img --check --deadline 20s "${@:4}" "$3" 2>&1) || status=$?
 	[[ $status == "$1" && $said == *"$2"* && ($1 == 0 || $said != *$'\n'*) ]]
-	ok $? "${3##*/} ${*:4}: $2"
+	ok $? "${name##*/} ${*:4}: $2"
 	[[ $status == "$1" && $said == *"$2"* ]] || comment "exits with $status and says" "$said"
 }
 
 # same DEVICE: all of it, as the image
 same() { cmp -n "$((len * 512))" <(dd if="/dev/mapper/$VD$1" bs=64K iflag=direct status=none) "$image"; }
+
+# stores: servers/stores.js, in its root; the account of Azurite is its own, $TMP/keys are those of S3, $TMP/s3.log what that was asked
+stores() {
+	local root=$TMP/stores
+	mkdir "$root"
+	mount -t tmpfs -o size=1G stores "$root"
+	undo+=("umount -R $root")
+	tar -C "$root" -xf "$VDISK_SERVERS"
+	cp "$selftests/servers/stores.js" "$root/servers"
+	mkdir -p "$root/"{proc,dev,tmp,test}
+	mount --bind /proc "$root/proc"
+	mount --bind /dev "$root/dev"
+	mount --bind "$TMP" "$root/test"
+	echo '{}' >"$TMP/keys"
+	: >"$TMP/s3.log"
+	chroot "$root" node /servers/stores.js /test/keys /test/s3.log >"$TMP/stores.out" 2>&1 &
+	undo=("kill -9 $!; wait $!" "${undo[@]}")
+	wait_for 300 curl -s -o /dev/null http://127.0.0.1:10000/ http://127.0.0.1:10001/ || { comment "$(<"$TMP/stores.out")" && return 1; }
+}
+
+# azure_put URL OPTION...: what there is to put, or nothing
+azure_put() {
+	local -a nothing=()
+	[[ " $* " == *' -T '* ]] || nothing=(-d '')
+	curl -sSf -X PUT -H 'x-ms-version: 2021-08-06' "${nothing[@]}" "${@:2}" "$1" >"$TMP/put" 2>&1 ||
+		{ ok 1 "put ${1%%\?*}" && comment "$(<"$TMP/put")"; }
+}
+# azure_time SECONDS: from now
+azure_time() { date -u -d "$1 seconds" +%FT%TZ; }
+# signature LINES: by the key of Azurite's account, which everybody knows, for a query
+signature() {
+	printf %b "$1" | openssl dgst -sha256 -mac HMAC -binary -macopt "hexkey:$(base64 -d <<<"$AZURITE_KEY" | od -An -v -tx1 | tr -d ' \n')" |
+		base64 -w 0 | sed 's/+/%2B/g; s/\//%2F/g; s/=/%3D/g'
+}
+AZURITE_KEY=Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==
+
+# account_sas: for all that the account has, for a day
+account_sas() {
+	local end
+	end=$(azure_time 86400)
+	echo "sv=2021-08-06&ss=b&srt=sco&sp=rwdlac&se=$end&sig=$(signature "devstoreaccount1\nrwdlac\nb\nsco\n\n$end\n\n\n2021-08-06\n\n")"
+}
+# sas CONTAINER/BLOB SECONDS: to read it
+sas() {
+	local end
+	end=$(azure_time "$2")
+	echo "sv=2021-08-06&sr=b&sp=r&se=$end&sig=$(signature "r\n\n$end\n/blob/devstoreaccount1/$1\n\n\n\n2021-08-06\nb\n\n\n\n\n\n\n")"
+}
+
+# presigned WHEN SECONDS SECRET: an URL of $s3 for AKIA1, from then on
+presigned() {
+	local date scope query key part
+	hmac() { openssl dgst -sha256 -mac HMAC -macopt "hexkey:$1" | sed 's/.*= *//'; }
+	date=$(date -u -d "$1" +%Y%m%dT%H%M%SZ)
+	scope=${date:0:8}/eu-west-1/s3/aws4_request
+	query="X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKIA1%2F${scope//\//%2F}&X-Amz-Date=$date&X-Amz-Expires=$2"
+	query+='&X-Amz-SignedHeaders=host'
+	key=$(printf 'AWS4%s' "$3" | od -An -v -tx1 | tr -d ' \n')
+	for part in ${scope//\// }; do
+		key=$(printf %s "$part" | hmac "$key")
+	done
+	part=$(printf 'GET\n/disks/img\n%s\nhost:127.0.0.1:10001\n\nhost\nUNSIGNED-PAYLOAD' "$query" | sha256sum | cut -d ' ' -f 1)
+	echo "$s3?$query&X-Amz-Signature=$(printf 'AWS4-HMAC-SHA256\n%s\n%s\n%s' "$date" "$scope" "$part" | hmac "$key")"
+}

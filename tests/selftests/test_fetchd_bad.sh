@@ -122,8 +122,21 @@ sleep 0.3
 echo 'sig=2' >"$TMP/sas"
 read_is 0 'SAS token: expired, renewed, no error'
 stopped
+# S3 says 400 of a session that has ended.
+session() { printf '{"AccessKeyId":"key","SecretAccessKey":"secret","SessionToken":"%s"}' "$1" >"$TMP/key"; }
+mode session=one
+session one
+fetchd --credentials "$TMP/key" --aws-sigv4 aws:amz:eu-west-1:s3 "$url"
+reading a -t 2 -n 20
+sleep 0.3
+mode session=two
+sleep 0.3
+session two
+read_is 0 'session token: expired, renewed, no error'
+stopped
 
 # Credentials that are refused, of a command that takes its time, are not asked for on and on; on SIGHUP they are.
+mode sas=sig=2
 fetchd --credentials-command "echo >>$TMP/runs; sleep 1.1; cat $TMP/sas" "$url"
 mode sas=sig=3
 : >"$TMP/runs"

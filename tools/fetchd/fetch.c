@@ -47,6 +47,10 @@ bool response_check(const struct response *r, const struct origin *o, uint64_t o
 		snprintf(why, room, "does not let us in (%d): credentials, or a URL that has expired", r->status);
 		return false;
 	}
+	if (r->status == 400) {
+		snprintf(why, room, "refuses the request (400): of S3 a wrong region, or a session token that has expired");
+		return false;
+	}
 	if (r->status == 404 || r->status == 410) {
 		snprintf(why, room, "has no such object (%d)", r->status);
 		return false;
@@ -344,6 +348,14 @@ static bool may_help(const struct fetch *f, CURLcode result)
 	       result == CURLE_RECV_ERROR || result == CURLE_SEND_ERROR || result == CURLE_COULDNT_RESOLVE_HOST;
 }
 
+/* Might other credentials do? S3 says 400 (ExpiredToken) of a session that has ended. */
+static bool let_in(const struct fetch *f)
+{
+	int status = f->response.status;
+
+	return status != 401 && status != 403 && !(status == 400 && creds.token);
+}
+
 void fetch_finished(struct fetch *f, CURLcode result)
 {
 	bool first_412 = f->response.status == 412 && !f->no_match && !f->probe;
@@ -382,7 +394,7 @@ void fetch_finished(struct fetch *f, CURLcode result)
 		f->due = 0;
 		return;
 	}
-	if ((f->response.status == 401 || f->response.status == 403) && creds_wanted() && f->tries <= (f->probe ? 2U : ~0U)) {
+	if (!let_in(f) && creds_wanted() && f->tries <= (f->probe ? 2U : ~0U)) {
 		fetch_failed(f, EACCES, true);
 		if (f->state == FETCH_WAITING) {
 			f->wants_creds = true;
