@@ -6,7 +6,8 @@
  * error (a number) instead. Those of the loader do not count, nor do those that
  * cannot fail, nor those of its children. REPORT gets the number of the call, or
  * stays empty: there were fewer; if N is 0, it gets how many there were. The exit
- * status is the program's.
+ * status is the program's. ERROR may be a command of the shell: it runs when that
+ * call is about to be made, which then does not fail.
  */
 #define _GNU_SOURCE
 #include <signal.h>
@@ -91,7 +92,7 @@ int main(int argc, char **argv)
 	if (argc < 5)
 		return 125;
 	at = strtoul(argv[1], NULL, 0);
-	error = atoi(argv[2]);
+	error = atoi(argv[2]);	/* 0: a command */
 	report = fopen(argv[3], "we");
 	if (!report)
 		die(argv[3]);
@@ -112,14 +113,17 @@ int main(int argc, char **argv)
 		get_regs(pid, &regs);
 		nr = regs.orig_rax;
 		hit = (regs.rip < begin || regs.rip >= end) && may_fail(nr) && ++count == at;
-		if (hit) {
+		if (hit)
 			fprintf(report, "%ld\n", nr);
+		if (hit && !error && system(argv[2]) < 0)
+			die(argv[2]);
+		if (hit && error) {
 			regs.orig_rax = -1;
 			set_regs(pid, &regs);
 		}
 		if (!next_call(pid, &status))
 			break;
-		if (hit) {
+		if (hit && error) {
 			get_regs(pid, &regs);
 			/* brk() has no errors: it says where the end is. */
 			regs.rax = nr == SYS_brk ? 0 : -error;

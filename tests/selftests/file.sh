@@ -20,6 +20,13 @@ make_fs() {
 	mount -t "$1" "$2" "$mnt"
 }
 
+# direct_tmp: $TMP is on a file system with direct I/O from now on: that of 6.1's tmpfs has none
+direct_tmp() {
+	loop_disk 256 512
+	make_fs ext4 "$DISK"
+	TMP=$mnt
+}
+
 # file_systems: those that this kernel has
 file_systems() {
 	local fs

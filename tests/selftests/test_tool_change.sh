@@ -45,10 +45,13 @@ hydrate=$!
 sleep 1
 kill -INT $hydrate
 wait $hydrate
-is $? 0 'start, and Ctrl-C'
+is $? 1 'start, and Ctrl-C: not done'
 grep -q 'it goes on' said
 ok $? 'it goes on'
 says 0 '* on, *' vdisk hydrate "$a" status
+script -qec "vdisk hydrate $a start --rate 1M" said >/dev/null
+grep -qaE 'hydrate \[#+ *\] +[0-9]+ %, .*/s, [0-9]+ s left' said
+ok $? 'hydrate: how far it is, on a terminal'
 says 0 '* done, 4 MiB of 4 MiB' vdisk hydrate "$a" start
 exec 9<"/dev/mapper/$a"
 # vdisktab would make the disk that was
@@ -94,11 +97,32 @@ says 0 "$a: 4096 sectors (2 MiB)" vdisk grow "$a" 2M
 vdisk remove "$a"
 unset VDISKTAB
 
+# Longer than its base: its store remembers. What was done is done, even if nobody can be told.
+says 0 '*' vdisk create "$a" --create 'overlay ( file grown ) ( file base.img )'
+says 0 '*all is done, but cannot write the output*' bash -c "vdisk grow $a +1M >/dev/full"
+put "/dev/mapper/$a" w 512 seek=10239
+says 0 '*all is done, but cannot write the output*' bash -c "vdisk snapshot $a snapped >/dev/full"
+says 0 '*all is done, but cannot write the output*' bash -c "vdisk remove --json $a >/dev/full"
+is "$(vdisk length 'overlay ( file grown ) ( file base.img )')" 10240 'a disk that is longer than its base: length'
+says 0 "/dev/mapper/$a: 10240 sectors*" vdisk create "$a" 'overlay ( file grown ) ( file base.img )'
+is "$(letter "/dev/mapper/$a" 10239)" w 'what is behind the base'
+vdisk remove "$a"
+says 0 "/dev/mapper/$a: 10240 sectors*" vdisk create "$a" --create 'overlay ( file clone ) ( overlay ( file grown ) ( file base.img ) )'
+is "$(letter "/dev/mapper/$a" 10239)" w 'and through a clone'
+vdisk remove "$a"
+says 0 "/dev/mapper/$a: 8192 sectors*" vdisk create "$a" --len 4M 'overlay ( file grown ) ( file base.img )'
+vdisk remove "$a"
+says 1 '*cannot write the output*' bash -c 'vdisk length file base.img >/dev/full'
+rm grown snapped clone
+
 # vdisk merge: a snapshot goes back into what it is of
 truncate -s 24M image
 says 0 '*' vdisk create "$a" file image
 put "/dev/mapper/$a" b 1048576
-says 0 '*' vdisk snapshot "$a" delta
+# By another name of the disk, too
+echo "$a - file $mnt/image" >tab
+says 0 "*tab:1 still has the disk as it was*Put there:"$'\n'"$a - overlay label:snapshot1 *" \
+	env VDISKTAB="$mnt/tab" vdisk snapshot "/dev/mapper/$a" delta
 put "/dev/mapper/$a" n 1048576 seek=2
 says 1 '*no overlay that is merged, so there is nothing to merge' vdisk merge "$a" status
 says 1 '*say start, stop or status' vdisk merge "$a" begin
@@ -111,10 +135,21 @@ merge=$!
 sleep 1
 kill -INT $merge
 wait $merge
-is $? 0 'start, and Ctrl-C'
+is $? 1 'start, and Ctrl-C: not done'
 grep -q 'it goes on; vdisk merge' said
 ok $? 'it goes on'
 says 0 '*snapshot1: off, *' vdisk merge "$a" stop
+# README has vdisk merge && rm STORE: only what is done may be a success.
+vdisk merge "$a" --rate 64K >said 2>&1 &
+merge=$!
+# shellcheck disable=SC2317 # called by wait_for
+merging() { vdisk merge "$a" status 2>/dev/null | grep -q ': on,'; }
+wait_for 20 merging
+says 0 '*snapshot1: off, *' vdisk merge "$a" stop
+wait $merge
+is $? 1 'start, and stop by another: not done'
+grep -qE 'merge was stopped|nothing to merge' said
+ok $? 'it says so'
 is "$(dmsetup table "$a" | grep -c ' merge ')" 0 'stop: the base is only read again'
 exec 9<"/dev/mapper/$a"
 export VDISKTAB=$mnt/tab

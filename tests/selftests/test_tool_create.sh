@@ -108,6 +108,15 @@ done < <(vdisk --complete)
 COMP_WORDS=(vdisk cr) COMP_CWORD=1
 _vdisk
 is "${COMPREPLY[*]}" create 'completion: a command'
+completes() {
+	COMP_WORDS=("${@:2}") COMP_CWORD=$(($# - 2))
+	_vdisk
+	is "${COMPREPLY[*]}" "$1" "completion: ${*:2}"
+}
+completes 'start stop status' vdisk hydrate none st
+completes 'idle' vdisk hydrate none start --priority i
+completes 'preempt preempt-abort' vdisk pr none pree
+completes 'wipe' vdisk key none w
 COMP_WORDS=(vdisk hydrate x --r) COMP_CWORD=3
 _vdisk
 is "${COMPREPLY[*]}" --rate 'completion: an option'
@@ -194,7 +203,9 @@ cmp "/dev/mapper/$a" base.img
 ok $? 'it reads as its base'
 put "/dev/mapper/$a" A 4096
 sync "/dev/mapper/$a"
-is "$(vdisk list --json | jq -r '.[] | "\(.name) \(.sectors) \(.open)"')" "$a 16384 0" 'list'
+is "$(vdisk list --json | jq -r '.[] | "\(.name) \(.sectors) \(.open) \(.type)"')" "$a 16384 0 overlay" 'list'
+completes "$a" vdisk show "${a:0:4}"
+completes "$a" vdisk remove none "${a:0:4}"
 vdisk show "$a" >shown
 ok $? 'show'
 grep -q 'overlay .*local 4 KiB, zero 0 bytes, absent 8.0 MiB' shown
@@ -208,6 +219,7 @@ grep -q "^vdisk_node_written_sectors_total{disk=\"$a\",node=\"overlay/0/file\",t
 ok $? 'stat: a counter'
 awk '/^#/ { if (seen[$3]++) exit 1; metric = $3; next } { split($1, part, "{"); if (part[1] != metric) exit 1 }' <<<"$said"
 ok $? 'stat: each metric once, its type before it'
+is "$(vdisk stat "$a" "$a" | grep -c "^vdisk_sectors{")" 1 'stat: a disk that is named twice'
 says 1 '*is in use*' bash -c "exec 9<'/dev/mapper/$a'; vdisk remove '$a'"
 
 # grow: the store's file gets longer

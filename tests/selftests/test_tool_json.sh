@@ -4,8 +4,12 @@
 # timeout: 240
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
+# shellcheck source=tests/selftests/file.sh
+. "$selftests/file.sh"
 
+need CONFIG_BLK_DEV_LOOP CONFIG_EXT4_FS
 load_vdisk
+direct_tmp
 cd "$TMP" || exit
 export VDISKTAB=$TMP/tab
 a=${VD}a odd=$'voil\xc3\xa0\xff\x07'

@@ -196,6 +196,19 @@ for state in absent data; do
 	is "$(each_unit s | md5sum)" "$(each_unit old | awk -v as=$state '{ print (NR <= 3968 || NR > 7936 ? $0 : as) }' | md5sum)" "only these are $state"
 	exits 0 'it is clean' vdisk check s
 done
+# Ctrl-C in a long one: what it did stays, and the next one has the rest to do
+vdisk format big --len 16T >/dev/null
+head -c 32M /dev/zero | tr '\0' '\377' | dd of=big bs=1M seek=8192 oflag=seek_bytes iflag=fullblock conv=notrunc status=none
+repaired() { [[ $(od -An -tx1 -j 8192 -N 1 big) == *00 ]]; }
+vdisk repair big --damaged-as absent 2>said &
+wait_for 100 repaired
+kill -INT $!
+wait $!
+is "$? $(grep -o 'big: stopped; .*' said)" '1 big: stopped; what was repaired stays so: say it again, and it goes on' 'repair, stopped'
+says 2 '*presence sectors [1-9]*to 65535 are bad*' vdisk check big
+says 0 '*presence sectors written again*' vdisk repair big --damaged-as absent
+exits 0 'it is clean' vdisk check big
+rm big
 vdisk-unit make s 512 2
 says 2 '*nothing of the base is absent, but 2732 units are*' vdisk check s
 says 0 '*without the claim that nothing is absent*' vdisk repair s

@@ -49,9 +49,12 @@ vdisk.target.requires/vdisk@f\\x231\\x2b2\\x3d3.service -> ../vdisk@f\\x231\\x2b
 vdisk.target.requires/vdisk@g-1.service -> ../vdisk@g-1.service
 vdisk.target.requires/vdisk@h.service -> ../vdisk@h.service
 vdisk.target.wants/vdisk@c.service -> ../vdisk@c.service" 'the links'
-is "$(what Before a)" 'umount.target vdisk.target local-fs.target' 'before local-fs.target'
-is "$(what Before c)" umount.target 'nofail: before nothing'
-is "$(what Before e)" 'umount.target vdisk.target remote-fs.target' '_netdev: before remote-fs.target'
+is "$(what Before a)" 'umount.target vdisk.target local-fs.target blockdev@dev-mapper-a.target' 'before local-fs.target'
+is "$(what Before c)" 'umount.target blockdev@dev-mapper-c.target' 'nofail: before no target of boot'
+is "$(what Before e)" 'umount.target vdisk.target remote-fs.target blockdev@dev-mapper-e.target' '_netdev: before remote-fs.target'
+is "$(what Wants f\\x231\\x2b2\\x3d3)" 'blockdev@dev-mapper-f\x231\x2b2\x3d3.target' 'what uses it is behind this'
+[[ " $(what After a) " == *' systemd-remount-fs.service '* ]]
+ok $? 'behind a root that is writable'
 is "$(what ExecStart g-1)" ':/usr/local/sbin/vdisk create --create --readonly --len 1M -- "g-1" "ram"' 'options'
 is "$(what ExecStart h)" ':/usr/local/sbin/vdisk create -- "h" "file\x09/a  "' 'tabs'
 is "$(vdisk tab --json tab | jq -c '[.disks[] | select(.name == "g-1") | .len, .create, .scan], .errors')" $'["1M",true,false]\n[]' 'vdisk tab --json'
@@ -65,11 +68,20 @@ generate 'a - overlay ( file /s/store ) ( cache ( block /dev/disk/by-id/x-1 ) ( 
 is $? 0 'dependencies'
 is "$(what RequiresMountsFor a)" '"/s/store"' 'a file'
 is "$(what Requires a)" 'dev-disk-by\x2did-x\x2d1.device' 'a device'
-is "$(what Wants a) $(what Before a)" 'vdisk-fetchd@img-1.service umount.target vdisk.target remote-fs.target' 'a blob'
+is "$(what Wants a) $(what Before a | cut -d ' ' -f -3)" \
+	'blockdev@dev-mapper-a.target vdisk-fetchd@img-1.service umount.target vdisk.target remote-fs.target' 'a blob'
+[[ " $(what After a) " == *' dev-disk-by\x2did-x\x2d1.device blockdev@dev-disk-by\x2did-x\x2d1.target'* ]]
+ok $? 'a device: behind who makes it'
 is "$(what RequiresMountsFor b)" '"/k 1"' 'a key'
 is "$(what Requires b)" 'dev-nvme0n1.device vdisk@a.service' 'another disk'
+is "$(what Before b | cut -d ' ' -f 3)" remote-fs.target 'another disk with a blob: late, too'
 is "$(what RequiresMountsFor c)" '"/x/../%%n\"\\ é"' 'a path of special characters'
 is "$(what ExecStart c)" ':/usr/local/sbin/vdisk create -- "c" "file /x/../%%n\x22\x5c\x5c\x5c \xc3\xa9"' 'and as a word'
+
+generate 'x - block /dev/mapper/b' 'b - block /dev/mapper/a' 'a _netdev ram' 'y - block /dev/mapper/y' \
+	'z - block /dev/mapper/none'
+is "$(for name in x b a y z; do what Before $name | cut -d ' ' -f 3; done | xargs)" \
+	'remote-fs.target remote-fs.target remote-fs.target local-fs.target local-fs.target' '_netdev: what lies on it'
 
 wrong 'x: a line is NAME OPTIONS STACK; OPTIONS may be -' x
 wrong 'x: a line is NAME OPTIONS STACK; OPTIONS may be -' 'x -'

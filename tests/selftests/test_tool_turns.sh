@@ -48,6 +48,61 @@ else
 	skip 'stopped too late' CONFIG_DM_DELAY
 fi
 
+# Ctrl-Z while the disk is suspended: not before it goes on. What it waits for is a read that a suspended device
+# below keeps. A job of its own, or the kernel would not stop it at all.
+loop_disk 16 512
+dm low "0 32768 linear $DISK 0"
+vdisk create "$a" --len 8M "block $(devno "/dev/mapper/${VD}low")" >/dev/null
+dmsetup suspend --noflush --nolockfs "${VD}low"
+dd if="/dev/mapper/$a" of=/dev/null bs=4096 count=1 iflag=direct status=none &
+reads() { [[ $(<"/sys/block/$(dmsetup info -c --noheadings -o blkdevname "$a")/inflight") =~ ^\ *1\  ]]; }
+wait_for 20 reads
+set -m
+vdisk grow "$a" 9M >"$TMP/said" 2>&1 &
+grow=$!
+set +m
+wait_for 20 grep -q suspend "/proc/$grow/stack"
+kill -TSTP $grow
+dmsetup resume "${VD}low"
+is_stopped() { grep -q '^State:.T' "/proc/$grow/status"; }
+wait_for 20 is_stopped
+ok $? 'Ctrl-Z stops it'
+is "$(dmsetup info -c --noheadings -o suspended "$a") $(sectors "/dev/mapper/$a")" 'Active 18432' 'but not the disk'
+kill -CONT $grow
+wait $grow
+is $? 0 'and then it ends'
+vdisk remove "$a"
+gone low
+
+# Another disk that finds a store which is being made, at any moment, and uses it, keeps it; or does not get it.
+before=$(there)
+taken=0 lost=''
+failcall 0 0 "$TMP/calls" vdisk create "$a" --create 'overlay ( file s ) ( file base.img )' >/dev/null
+vdisk remove "$a"
+rm s
+for ((n = $(<"$TMP/calls"); n; n--)); do
+	rm -f "$TMP/b"
+	failcall "$n" "[ ! -e s ] || vdisk create $b 'overlay ( file s ) ( file base.img )' >'$TMP/b' 2>&1" "$TMP/report" \
+		vdisk create "$a" --create 'overlay ( file s ) ( file base.img )' >"$TMP/said" 2>&1
+	vdisk remove "$a" 2>/dev/null
+	if [[ -b /dev/mapper/$b ]]; then
+		taken=$((taken + 1))
+		put "/dev/mapper/$b" w 512
+		vdisk remove "$b"
+		vdisk create "$b" 'overlay ( file s ) ( file base.img )' >/dev/null 2>&1
+		[[ $(letter "/dev/mapper/$b" 0) == w ]] || lost+=" $n"
+		grep -q 's: in use by another process.*; it was made just now, and stays' "$TMP/said" || lost+=" $n: unsaid"
+		vdisk remove "$b" 2>/dev/null
+	fi
+	rm -f s
+	# It was not there yet; or there were not as many calls this time.
+	[[ -e $TMP/b || ! -s $TMP/report ]] || break
+done
+comment "of $(<"$TMP/calls") calls: $taken times, from call $n on"
+is "$lost" '' 'a store that another disk uses stays'
+ok $((taken < 3)) 'some did'
+nothing 'a store that is taken'
+
 # Changes take turns: none is lost, and what is removed is not what was made meanwhile
 before=$(there)
 lost=''

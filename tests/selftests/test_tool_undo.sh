@@ -1,18 +1,23 @@
 #!/bin/bash
 # Each call of the kernel that vdisk create makes fails in turn: what comes of that is a disk that works; or an error in one line,
 # with what to do about it, and nothing is left: no device, store, key, helper or other file. A run takes every fourth of them, from
-# any on; `make soak` takes all.
+# any on; `make soak` takes all. test_system_undo.sh runs it under systemd.
 # VDISK_EVERY: another number
-# kernels: 6.12 7.3
+# kernels: 6.1 6.12 7.3
 # check: 6.12
 # timeout: 500
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
+# shellcheck source=tests/selftests/file.sh
+. "$selftests/file.sh"
 
+need CONFIG_BLK_DEV_LOOP CONFIG_EXT4_FS
 load_vdisk
+[[ -d /run/systemd/system ]] && systemd=1 || systemd=''
+[[ $systemd ]] || direct_tmp
 declare -i every=${VDISK_EVERY:-4}
 a=${VD}a
-undo=("vdisk remove $a" "${undo[@]}")
+undo=("vdisk remove $a" "cd /" "${undo[@]}")
 mkdir "$TMP/work"
 cd "$TMP/work" || exit
 head -c 64 /dev/urandom >key
@@ -24,9 +29,16 @@ vdisk create "$a" --len 1M "ram name:$a" >/dev/null
 dd if="/dev/mapper/$a" of=base bs=64K status=none
 vdisk remove "$a"
 
-there() { ls -A; ls /dev/mapper /run /sys/block; grep -c 'logon *vdisk:' /proc/keys; pgrep -f '^vdisk-fetchd --name '; }
+there() {
+	ls -A
+	ls /dev/mapper /run /sys/block
+	grep -c 'logon *vdisk:' /proc/keys
+	pgrep -f "$helper"
+	[[ ! $systemd ]] || { ls -A /run/vdisk/fetchd && systemctl list-units --all --plain --no-legend 'vdisk-fetchd@*'; }
+}
 gone() { [[ $(there) == "$before" ]]; }
-no_helper() { ! pgrep -f '^vdisk-fetchd --name ' >/dev/null; }
+no_helper() { ! pgrep -f "$helper" >/dev/null; }
+helper='^[^ ]*vdisk-fetchd --name '
 
 one_line=^'vdisk: '[^$'\n']+$
 # What the kernel says of a node has its own words.
@@ -62,7 +74,15 @@ each() {
 	ok $? "$name: some are errors"
 }
 
+url="overlay ( file store ) ( crypt cipher:aes-xts-plain64 keyfile:key ( file://$PWD/base ) )"
+if [[ $systemd ]]; then
+	# Its user reads the image, and directories that all instances share stay.
+	chmod 711 "$TMP"
+	vdisk create "$a" --create "$url" >/dev/null
+	vdisk remove "$a"
+	rm store
+fi
 before=$(there)
-each 'a store and a key' 5 "overlay ( file store ) ( crypt cipher:aes-xts-plain64 keyfile:key ( file base ) )"
-each 'a URL, too' 5 "overlay ( file store ) ( crypt cipher:aes-xts-plain64 keyfile:key ( file://$PWD/base ) )"
+[[ $systemd ]] || each 'a store and a key' 5 "overlay ( file store ) ( crypt cipher:aes-xts-plain64 keyfile:key ( file base ) )"
+each 'a URL, too' 5 "$url"
 done_testing

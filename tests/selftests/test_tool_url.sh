@@ -1,7 +1,7 @@
 #!/bin/bash
 # A URL in a stack: vdisk create asks how long it is, starts its helper, and waits for that; vdisk remove ends it. Whatever is
 # wrong with the origin or the helper is said in one line, and leaves nothing.
-# kernels: 6.12 7.3
+# kernels: 6.1 6.12 7.3
 # check: 6.12
 # timeout: 240
 # shellcheck source=tests/selftests/common.sh
@@ -10,14 +10,18 @@
 . "$selftests/blob.sh"
 # shellcheck source=tests/selftests/fetchd.sh
 . "$selftests/fetchd.sh"
+# shellcheck source=tests/selftests/file.sh
+. "$selftests/file.sh"
 
+need CONFIG_BLK_DEV_LOOP CONFIG_EXT4_FS
 load_vdisk
+direct_tmp
 cd "$TMP" || exit
 image 4
 mode ok
 bad_server
 a=${VD}a url=http://127.0.0.1:8090/img
-undo=("vdisk remove $a" "${undo[@]}")
+undo=("vdisk remove $a" "cd /" "${undo[@]}")
 head -c 64 /dev/urandom >key
 
 helpers() { pgrep -fc '^vdisk-fetchd --name '; }
@@ -62,6 +66,13 @@ run_ok 'a VHD' vdisk create "$a" --readonly "file://$TMP/disk.vhd vhd1"
 cmp "/dev/mapper/$a" "$image"
 ok $? 'a VHD: its disk'
 vdisk remove "$a"
+failcall 0 0 "$TMP/calls" vdisk create "$a" "memdiff:blob:flat:$url?sig=secret" >/dev/null
+vdisk remove "$a"
+failcall $(($(<"$TMP/calls") / 2)) "tr '\\0' ' ' </proc/\$(pgrep -x vdisk)/cmdline >'$TMP/args'" "$TMP/report" \
+	vdisk create "$a" "memdiff:blob:flat:$url?sig=secret" >/dev/null
+is "$(<"$TMP/args")" "vdisk create $a memdiff:blob:flat:$url?********** " 'what is secret is not in ps meanwhile'
+vdisk remove "$a"
+rm -f "$TMP"/{calls,args,report}
 run_ok "blob:flat:, with what is secret" vdisk create "$a" "memdiff:blob:flat:$url?sig=secret"
 run_fails 'it is not in ps' pgrep -f sig=secret
 [[ $(vdisk create --explain b "memdiff:blob:flat:$url?sig=secret") == *$'\n'"vdisk-fetchd --name 'b' --once '$url' --credentials FILE &" ]]
@@ -96,6 +107,8 @@ run_ok 'remove by path' vdisk remove "/dev/mapper/$a"
 wait_for 10 no_helper
 is "$(there)" "$before" 'remove by path: nothing stays'
 : >"/run/vdisk-$a:$a.conf"
+keyctl padd logon "vdisk:$a" @u <key >/dev/null
+keyctl padd logon "vdisk:$a:1" @u <key >/dev/null
 dmsetup create "$a" --notable -u "VDISK-$$"
 run_ok 'remove of what a killed create left' vdisk remove "$a"
 is "$(there)" "$before" 'remove of what a killed create left: nothing stays'

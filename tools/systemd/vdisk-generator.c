@@ -64,8 +64,8 @@ static char *disk_unit(const char *name)
 	return text_new("vdisk@%s.service", escaped);
 }
 
-/* As systemd-escape --path --suffix=device does it. NULL: it has no unit. */
-static char *device_unit(const char *path)
+/* As systemd-escape --path does it, for names of units that begin with @before and end in @behind. NULL: there is none. */
+static char *device_unit(const char *before, const char *path, const char *behind)
 {
 	char *plain = malloc(strlen(path) + 1), *escaped = malloc(4 * strlen(path) + 1), *unit = NULL, *to = plain;
 
@@ -85,8 +85,8 @@ static char *device_unit(const char *path)
 	escape_name(escaped, plain, LETTERS DIGITS ":_./");
 	for (char *c = escaped; *c; c++)
 		*c = *c == '/' ? '-' : *c;
-	if (!strncmp(plain, "dev/", 4) && !strstr(plain, "..") && strlen(escaped) + strlen(".device") <= MAX_UNIT)
-		unit = text_new("%s.device", escaped);
+	if (!strncmp(plain, "dev/", 4) && !strstr(plain, "..") && strlen(before) + strlen(escaped) + strlen(behind) <= MAX_UNIT)
+		unit = text_new("%s%s%s", before, escaped, behind);
 	free(plain);
 	free(escaped);
 	return unit;
@@ -121,27 +121,44 @@ static void put_path(FILE *unit, const char *path)
 	fputs("\"\n", unit);
 }
 
+/* systemd.special(7): what makes a device is ordered before this, and what uses it behind it; so they end in that order, too. */
+static void put_order(FILE *unit, const char *how, const char *path)
+{
+	char *target = device_unit("blockdev@", path, ".target");
+
+	if (target)
+		fprintf(unit, "%s=%s\n", how, target);
+	free(target);
+}
+
 static void put_device(FILE *unit, const struct tab *tab, const char *path)
 {
-	const struct tab_disk *other = strncmp(path, "/dev/mapper/", 12) ? NULL : tab_find(tab, path + 12);
+	const struct tab_disk *other = tab_find_device(tab, path);
 	/* Another disk of the file: udev does not call it ready. */
-	char *name = other ? disk_unit(other->name) : device_unit(path);
+	char *name = other ? disk_unit(other->name) : device_unit("", path, ".device");
 
 	if (name)
 		fprintf(unit, "Requires=%s\nAfter=%s\n", name, name);
 	free(name);
+	put_order(unit, "After", path);
 }
 
 static void put_unit(FILE *unit, const struct tab *tab, const struct tab_disk *disk)
 {
+	char *node = text_new("/dev/mapper/%s", disk->name);
+
 	fprintf(unit, "# Made by vdisk-generator out of line %u of vdisktab(5)\n\n[Unit]\nDescription=Disk %s\n"
 		"Documentation=man:vdisktab(5)\nSourcePath=%s\n", disk->line, disk->name, tab->path);
+	/* Files may be in the root, and what makes that writable is no mount unit. */
 	fputs("DefaultDependencies=no\nIgnoreOnIsolate=yes\nConflicts=umount.target\nBefore=umount.target\n"
-	      "After=systemd-modules-load.service systemd-udevd-kernel.socket\n", unit);
+	      "After=systemd-modules-load.service systemd-udevd-kernel.socket systemd-remount-fs.service\n", unit);
 	if (disk->netdev)
 		fputs("After=remote-fs-pre.target\n", unit);
 	if (!disk->nofail)
 		fprintf(unit, "Before=vdisk.target %s.target\n", disk->netdev ? "remote-fs" : "local-fs");
+	put_order(unit, "Wants", node);
+	put_order(unit, "Before", node);
+	free(node);
 	for (unsigned int i = 0; i < disk->blobs.nr; i++)
 		fprintf(unit, "Wants=vdisk-fetchd@%s.service\nAfter=vdisk-fetchd@%s.service\n", disk->blobs.word[i],
 			disk->blobs.word[i]);
@@ -202,7 +219,7 @@ static void put_disk(const struct tab *tab, const struct tab_disk *disk)
 	if (disk->scan) {
 		/* Who mounts it, or swaps on it, starts it. */
 		node = text_new("/dev/mapper/%s", disk->name);
-		device = device_unit(node);
+		device = device_unit("", node, ".device");
 		if (device)
 			put_link(device, "requires", name);
 		free(device);

@@ -54,8 +54,7 @@ static int live_get(struct live *live, const char *name, bool suspended)
 	if (!live->stack)
 		abort();
 	words_split(&live->words, live->disk.params, TABLE);
-	keys_reach();
-	if (stack_parse(live->stack, &live->words))
+	if (keys_reach(live->disk.params) || stack_parse(live->stack, &live->words))
 		return VDISK_FAILED;
 	return stack_sizes(live->stack);
 }
@@ -216,15 +215,16 @@ static void say(const struct vdisk_args *args, const char *what, struct json_obj
 	const struct tab_disk *disk = NULL;
 	struct tab tab = {};
 
+	vdisk_changed = true;
 	memcpy(kept, vdisk_error, sizeof(kept));
 	if (change && tab_read(&tab, TAB_PATH, ignore, NULL) != -ENOENT)
-		disk = tab_find(&tab, args->word[0]);
-	if (disk && change->natural && !disk->len)
-		disk = NULL;
+		disk = tab_find(&tab, live->disk.name);
 	vdisk_quiet = true;
 	if (disk)
 		line = new_tab_line(disk, live, change);
 	vdisk_quiet = false;
+	if (line && change->natural && !disk->len)
+		disk = NULL;
 	memcpy(vdisk_error, kept, sizeof(kept));
 	if (disk)
 		fprintf(stderr, "vdisk: %s: %s:%u still has the disk as it was; made so when the host boots, it damages what it is now. %s%s\n",
@@ -325,7 +325,7 @@ static int grow(const struct vdisk_args *args)
 	if (!status && sectors > live.disk.sectors)
 		status = make_files_longer(longer, &nr, live.stack->nodes[0], sectors) ?: stack_give(live.stack, sectors) ?:
 			 disk_replace(name, &live.disk, sectors, live.disk.params);
-	while (status && nr--)
+	while (status == VDISK_FAILED && nr--)
 		if (truncate(longer[nr].path, longer[nr].old))
 			fprintf(stderr, "vdisk: %s: stays longer than it was: %s\n", longer[nr].path, strerror(errno));
 	if (!status) {
@@ -353,7 +353,8 @@ const struct vdisk_command vdisk_grow = {
 "is made longer; make devices longer before. I/O stops for an instant. If the new table is refused, nothing is changed.\n",
 	.status =
 "  0  done\n"
-"  1  refused, or it failed; the disk is as it was\n",
+"  1  refused, or it failed; the disk is as it was\n"
+"  2  neither the new table could go live, nor the old one come back: the disk is suspended, and all that both need is there\n",
 	.example = "vdisk grow vm1 +10G",
 	.operands = "NAME SIZE",
 	.min = 2,
@@ -399,6 +400,7 @@ static int snapshot(const struct vdisk_args *args)
 	struct words store = {};
 	char *line = NULL;
 	struct live live;
+	struct stat file;
 	bool made = false;
 	int status;
 	const char *before[] = { "overlay", label, "(", "file", NULL, ")", "(", NULL };
@@ -419,12 +421,12 @@ static int snapshot(const struct vdisk_args *args)
 		change.node = live.stack->nodes[0]->type == &vdisk_types[VDISK_TYPE_PR];
 		line = new_line(&live.words, &change, TABLE);
 		/* What is below has no length of its own that stays: it grows with the disk. */
-		status = store_make(store.word[1], live.disk.sectors, disk_block(&live.disk), 0, NULL, false);
+		status = store_make(store.word[1], live.disk.sectors, disk_block(&live.disk), 0, NULL, false, &file);
 		made = !status;
 		status = status ?: disk_replace(name, &live.disk, live.disk.sectors, line);
 	}
-	if (status && made)
-		unlink(store.word[1]);
+	if (status == VDISK_FAILED && made)
+		store_unmake(store.word[1], &file);
 	if (!status) {
 		struct json_object *object = json_about(name);
 
@@ -447,7 +449,8 @@ const struct vdisk_command vdisk_snapshot = {
 "If /etc/vdisktab has the disk, it says what to write there now: the stack as it was must not be written any more.\n",
 	.status =
 "  0  done\n"
-"  1  refused, or it failed; the disk is as it was, and there is no STORE\n",
+"  1  refused, or it failed; the disk is as it was, and there is no STORE\n"
+"  2  neither the new table could go live, nor the old one come back: the disk is suspended, and STORE stays\n",
 	.example = "vdisk snapshot vm1 /var/lib/vm1.monday",
 	.operands = "NAME STORE",
 	.min = 2,
@@ -554,6 +557,21 @@ static int say_course(const struct vdisk_args *args, const struct course *c)
 	return VDISK_DAMAGE;
 }
 
+/*
+ * Of a start that waits: only what is done is a success, so that what may only be done then, like the removal of a store, can
+ * stand behind && in a shell.
+ */
+static int say_end(const struct vdisk_args *args, const struct course *c)
+{
+	int status = say_course(args, c);
+
+	if (status || vdisk_option(args, "no-wait") || !strcmp(c->state, "done"))
+		return status;
+	if (!vdisk_stopped)
+		fprintf(stderr, "vdisk: %s: %s was stopped; vdisk %s %s start goes on\n", args->word[0], c->key, c->key, args->word[0]);
+	return VDISK_FAILED;
+}
+
 #define SAMPLES	10
 
 /* What was done then. The first seconds after a start say little: the kernel passes over what is there already. */
@@ -590,8 +608,8 @@ static int follow(const struct vdisk_args *args, struct course *c)
 		rate = c->done > oldest->done ? (c->done - oldest->done) / (seconds() - oldest->at) : 0;
 		if (!tty || !rate || !c->all)
 			continue;
-		fprintf(stderr, "\r%s: %3.0f %%, %s/s, %.0f s left \033[K", c->key, 100.0 * c->done / c->all,
-			vdisk_bytes(text, rate * 512), (c->all - c->done) / rate);
+		fprintf(stderr, "\r%s [%-20.*s] %3.0f %%, %s/s, %.0f s left \033[K", c->key, (int)(20.0 * c->done / c->all),
+			"####################", 100.0 * c->done / c->all, vdisk_bytes(text, rate * 512), (c->all - c->done) / rate);
 		shown = true;
 	}
 	if (shown)
@@ -626,7 +644,9 @@ static int hydrate(const struct vdisk_args *args)
 		status = disk_message(name, text, NULL) ?: get_course(args, &c);
 		if (!status && !vdisk_option(args, "no-wait"))
 			status = follow(args, &c);
-	} else if (!status && !strcmp(verb, "stop")) {
+		return status ?: say_end(args, &c);
+	}
+	if (!status && !strcmp(verb, "stop")) {
 		snprintf(text, sizeof(text), "%s hydrate stop", c.target);
 		status = disk_message(name, text, NULL) ?: get_course(args, &c);
 	}
@@ -640,8 +660,8 @@ const struct vdisk_command vdisk_hydrate = {
 "start has the kernel read all that is absent from the store of a cache, or of an overlay with copy_on_read, and keep it,\n"
 "beside the guest's own I/O; it then waits for the end. Ctrl-C ends only the waiting. stop stops it; start goes on.\n",
 	.status =
-"  0  done; start: nothing is absent any more, or it was stopped, or goes on\n"
-"  1  wrong use, or there is nothing to hydrate\n"
+"  0  done; start: nothing is absent any more, or it goes on, as with --no-wait\n"
+"  1  wrong use, or there is nothing to hydrate; start: it was stopped, or Ctrl-C ended the waiting\n"
 "  2  it has failed: something cannot be read, or not be kept\n",
 	.example = "vdisk hydrate vm1 start --rate 32M",
 	.operands = "NAME start|stop|status",
@@ -724,7 +744,8 @@ const struct vdisk_command vdisk_detach_base = {
 "itself that it has none, and from now on the disk is created with zero in its place.\n",
 	.status =
 "  0  done\n"
-"  1  the base is still needed, or the table was refused; the disk is as it was\n",
+"  1  the base is still needed, or the table was refused; the disk is as it was\n"
+"  2  neither the new table could go live, nor the old one come back: the disk is suspended\n",
 	.example = "vdisk detach-base vm1",
 	.operands = "NAME",
 	.min = 1,
@@ -807,18 +828,6 @@ static int merge_option(const struct vdisk_args *args, bool without)
 /* More was left than a suspend copies: a freeze, or a discard, came before it. */
 #define MERGE_AGAIN	(-1)
 
-/* Its old table goes on, and says why. */
-static int merge_undo(const struct vdisk_args *args, const struct live *live)
-{
-	char text[sizeof(vdisk_error)];
-
-	memcpy(text, vdisk_error, sizeof(text));
-	if (disk_resume(args->word[0], live->disk.uuid, disk_scans(&live->disk)))
-		return vdisk_fail("%.500s; and the disk stays suspended: %.300s", text, vdisk_error);
-	memcpy(vdisk_error, text, sizeof(text));
-	return VDISK_FAILED;
-}
-
 /*
  * The base takes the overlay's place. What is left is copied when the disk is suspended for that. Only behind that the new table
  * is loaded: whoever resumes the disk after we were killed has the old one go on, or the new one with all that it needs.
@@ -833,16 +842,16 @@ static int merge_finish(const struct vdisk_args *args, struct course *c, const s
 	if (disk_message(name, text, NULL) || disk_suspend(name, uuid))
 		return VDISK_FAILED;
 	if (get_course(args, c))
-		return merge_undo(args, live);
+		return disk_go_on(&live->disk) ?: VDISK_FAILED;
 	if (!strcmp(c->state, "ready"))
-		return disk_resume(name, uuid, disk_scans(&live->disk)) ? VDISK_FAILED : MERGE_AGAIN;
+		return disk_go_on(&live->disk) ?: MERGE_AGAIN;
 	if (strcmp(c->state, "done")) {
 		vdisk_fail("%s: what was left could not be copied: see the kernel's log (dmesg)", name);
-		merge_undo(args, live);
+		disk_go_on(&live->disk);
 		return VDISK_DAMAGE;
 	}
 	if (disk_load(name, uuid, live->disk.sectors, line, read_only))
-		return merge_undo(args, live);
+		return disk_go_on(&live->disk) ?: VDISK_FAILED;
 	/* Whatever comes, the base has all now. */
 	if (disk_resume(name, uuid, disk_scans(&live->disk)))
 		return vdisk_fail("%s: all is in its base now, but that did not go live, and the disk is suspended; dmsetup resume %s tries again",
@@ -930,7 +939,18 @@ static int merge(const struct vdisk_args *args)
 	if (rate)
 		snprintf(limit, sizeof(limit), " %llu", sectors);
 	snprintf(text, sizeof(text), "%s merge start%s", c.target, limit);
-	status = disk_message(name, text, NULL) ?: get_course(args, &c);
+	status = disk_message(name, text, NULL);
+	if (status) {
+		char kept[sizeof(vdisk_error)];
+
+		/* One that goes on is not ours to end. */
+		memcpy(kept, vdisk_error, sizeof(kept));
+		if (!strcmp(c.state, "off"))
+			merge_option(args, true);
+		memcpy(vdisk_error, kept, sizeof(kept));
+		return status;
+	}
+	status = get_course(args, &c);
 	while (!status && !vdisk_option(args, "no-wait")) {
 		status = follow(args, &c);
 		/* A discard may have left more. */
@@ -946,7 +966,7 @@ static int merge(const struct vdisk_args *args)
 		nap();
 		status = get_course(args, &c);
 	}
-	return status ?: say_course(args, &c);
+	return status ?: say_end(args, &c);
 }
 
 const struct vdisk_command vdisk_merge = {
@@ -958,9 +978,10 @@ const struct vdisk_command vdisk_merge = {
 "be removed. Until then nothing has changed for the disk, whatever happens: Ctrl-C ends only the waiting, start goes on, and\n"
 "stop gives it up. No other disk may use the base: it would change below it. This is refused where it can be seen.\n",
 	.status =
-"  0  done; or it goes on, or was stopped\n"
-"  1  refused, or wrong use; the disk is as it was, unless it says that all is in its base\n"
-"  2  something cannot be read, or not be written; the disk is as it was\n",
+"  0  done; start: the store may be removed, but with --no-wait, where it goes on\n"
+"  1  refused, or wrong use; start: it was stopped, or Ctrl-C ended the waiting; the disk is as it was, unless it says that\n"
+"     all is in its base\n"
+"  2  something cannot be read, or not be written; the disk is as it was, unless it says that it is suspended\n",
 	.example = "vdisk merge vm1",
 	.operands = "NAME [start|stop|status]",
 	.min = 1,
@@ -1083,7 +1104,7 @@ static int key_set(const struct vdisk_args *args, const char *node)
 		return VDISK_FAILED;
 	status = live_get(&live, name, true);
 	suspended = live.disk.info.suspended;	/* as after a wipe */
-	status = status ?: new_key(name, path, description, sizeof(description));
+	status = status ?: new_key(live.disk.name, path, description, sizeof(description));
 	loaded = !status;
 	if (!status && !suspended)
 		status = disk_suspend(name, live.disk.uuid);
@@ -1092,10 +1113,10 @@ static int key_set(const struct vdisk_args *args, const char *node)
 		status = disk_message(name, text, NULL);
 		/* From then on the table names the new one, whatever becomes of the rest. */
 		loaded &= !!status;
-		old = status ? NULL : own_key(&live, node, name);
+		old = status ? NULL : own_key(&live, node, live.disk.name);
 		if (old && strcmp(old, description))
 			keys_drop(old);
-		if ((!status || !suspended) && disk_resume(name, live.disk.uuid, disk_scans(&live.disk)))
+		if ((!status || !suspended) && disk_go_on(&live.disk))
 			status = VDISK_FAILED;
 	}
 	if (status && loaded)
@@ -1121,7 +1142,7 @@ static int key_wipe(const struct vdisk_args *args, const char *node)
 	if (!status) {
 		status = disk_message(name, text, NULL);
 		if (status && !disk.info.suspended)
-			disk_resume(name, disk.uuid, disk_scans(&disk));
+			disk_go_on(&disk);
 	}
 	if (!status)
 		say_key(args, "wiped", "; the disk is suspended until vdisk key set", true);

@@ -303,6 +303,8 @@ static int repair_leaf(void *arg, __u64 index, __u64 nr, const struct vdisk_stor
 
 	(void)nr;
 	(void)old;
+	if (vdisk_stopped)
+		return vdisk_fail("%s: stopped; what was repaired stays so: say it again, and it goes on", repair->store->path);
 	if (kind != VDISK_STORE_LEAF_BAD)
 		return VDISK_OK;
 	make_leaf(repair->store, index, repair->state, &leaf);
@@ -339,6 +341,9 @@ static int repair_sb(struct store *store, const struct store_report *report, boo
 		return VDISK_OK;
 	if (full)
 		sb.flags &= cpu_to_le32(~VDISK_STORE_FULL);
+	/* The bad one may have been newer, and have said that. */
+	if (vdisk_store_is_through(&sb) && (store->bad[0] || store->bad[1]))
+		sb.flags |= cpu_to_le32(VDISK_STORE_DIRTY);
 	status = store_write_sb(store, &sb);
 	if (!status)
 		fprintf(stderr, "vdisk: %s: both superblocks written again%s\n", store->path,
@@ -415,9 +420,12 @@ static int repair(const struct vdisk_args *args)
 	status = store_check(&store, &report);
 	if (!status && store_area_end(&store) > store.size)
 		status = vdisk_fail("%s: is cut off; make it as long as it was, then try again", args->store);
+	/* Not between two superblocks, nor between what was written and its flush */
+	vdisk_catch();
 	status = status ?: repair_sb(&store, &report, as && !strcmp(as, "absent")) ?: repair_presence(&store, &report, as);
 	if (!status && vdisk_option(args, "unpin"))
 		status = repair_pins(&store);
+	vdisk_catch_end();
 	json_object_put(report.problems);
 	if (!status) {
 		if (!args->json && store_status(&report))

@@ -21,7 +21,6 @@
 #include "show.h"
 #include "stack.h"
 
-#define MAX_KEYS	16
 #define ATTACH_S	60	/* a helper may take to ask its origin and attach */
 
 /* The words of a stack: all of @args' from @first on, in one piece or in many. */
@@ -29,6 +28,25 @@ static void get_words(const struct vdisk_args *args, int first, struct words *wo
 {
 	for (int i = first; i < args->nr; i++)
 		words_split(words, args->word[i], of);
+}
+
+/* Everybody can read the arguments of a process: what is secret in a URL is overwritten. get_words() has made copies. */
+static void hide_urls(const struct vdisk_args *args)
+{
+	for (int i = 0; i < args->nr; i++) {
+		char *host = args->word[i];
+
+		while ((host = strstr(host, "://"))) {
+			size_t len = strcspn(host += 3, " \t\n");
+			char *at = memrchr(host, '@', strcspn(host, "/?# \t\n")), *query = memchr(host, '?', len);
+
+			if (at)
+				memset(host, '*', at - host);
+			if (query)
+				memset(query + 1, '*', host + len - query - 1);
+			host += len;
+		}
+	}
 }
 
 static int check_line(const struct vdisk_args *args)
@@ -89,6 +107,7 @@ static int length(const struct vdisk_args *args)
 	if (!s)
 		abort();
 	get_words(args, 0, &words, TYPED);
+	hide_urls(args);
 	status = words_openvmm(&words, &openvmm) ?: helpers_take(&helpers, openvmm.name, &words);
 	words_hide_keys(&words, NULL);
 	words_translate(&words, true);
@@ -156,6 +175,7 @@ struct made {
 	int nr_loaded;
 	unsigned int nr_started, nr_stores;
 	const struct vdisk_node *store[VDISK_MAX_NODES];
+	struct stat file[VDISK_MAX_NODES];	/* of it */
 };
 
 /* keyfile:PATH of a crypt becomes key:, and the key is loaded when all else is known to be good. */
@@ -215,10 +235,10 @@ static __u64 store_base(const struct vdisk_node *n)
 	return len == VDISK_UNBOUNDED ? 0 : len;
 }
 
-static int make_store(const struct vdisk_node *n)
+static int make_store(const struct vdisk_node *n, struct stat *file)
 {
 	return store_make(stack_path(n), n->parent->len, stack_block(n->parent), store_base(n), n->parent->val[OVERLAY_LINEAGE].str,
-			  stack_is_through(n->parent));
+			  stack_is_through(n->parent), file);
 }
 
 /* Everything that can be known before something is done. */
@@ -234,6 +254,7 @@ static int prepare(const struct vdisk_args *args, struct made *made)
 	snprintf(made->uuid, sizeof(made->uuid), "%s%s", vdisk_option(args, "scan") ? DISK_UUID_SCAN : DISK_UUID, id);
 	made->name = made->openvmm.name = args->word[0];
 	get_words(args, 1, &made->words, TYPED);
+	hide_urls(args);
 	if (vdisk_check_name(made->name) || words_openvmm(&made->words, &made->openvmm) ||
 	    helpers_take(&made->helpers, made->name, &made->words))
 		return VDISK_FAILED;
@@ -276,12 +297,15 @@ static void undo(struct made *made)
 			   made->name, made->name);
 		return;
 	}
+	/* At once: a disk that finds them uses them. */
+	while (made->nr_stores) {
+		made->nr_stores--;
+		store_unmake(stack_path(made->store[made->nr_stores]), &made->file[made->nr_stores]);
+	}
 	while (made->nr_started)
 		helper_stop(&made->helpers.helper[--made->nr_started]);
 	while (made->nr_loaded)
 		keys_drop(made->key[--made->nr_loaded].description);
-	while (made->nr_stores)
-		unlink(stack_path(made->store[--made->nr_stores]));
 	memcpy(vdisk_error, why, sizeof(why));
 }
 
@@ -364,7 +388,7 @@ static int make(const struct vdisk_args *args, struct made *made)
 	status = disk_lock(made->name) ?: disk_make(made->name, made->uuid);
 	made->device = !status;
 	while (!status && made->nr_stores < stores) {
-		status = stopped() ?: make_store(made->store[made->nr_stores]);
+		status = stopped() ?: make_store(made->store[made->nr_stores], &made->file[made->nr_stores]);
 		made->nr_stores += !status;
 	}
 	while (!status && made->nr_loaded < made->nr_keys) {
@@ -373,8 +397,8 @@ static int make(const struct vdisk_args *args, struct made *made)
 		status = stopped() ?: keys_load(key->path, key->description);
 		made->nr_loaded += !status;
 	}
-	keys_reach();
-	status = status ?: stopped() ?: disk_load(made->name, made->uuid, made->sectors, made->line, made->readonly) ?:
+	status = status ?: stopped() ?: keys_reach(made->line) ?:
+		 disk_load(made->name, made->uuid, made->sectors, made->line, made->readonly) ?:
 		 start_helpers(made) ?: stopped() ?: disk_resume(made->name, made->uuid, scan);
 	made->live = !status;
 	status = status ?: disk_check_node(made->name) ?: stopped();
@@ -536,7 +560,11 @@ static void say_created(const struct vdisk_args *args, const struct made *made, 
 	if (dry)
 		explain(made, &commands);
 	if (!args->json && dry) {
-		printf("# %s\n", made->text);
+		/* What follows is typed into a shell: no path may end the comment. */
+		char *shown = vdisk_text(made->text, strlen(made->text));
+
+		printf("# %s\n", shown);
+		free(shown);
 		if (strpbrk(made->line, "#\\"))
 			puts("# dmsetup cannot pass # or a backslash: only vdisk makes this disk");
 		for (unsigned int i = 0; i < commands.nr; i++)
@@ -667,6 +695,7 @@ static int remove_disks(const struct vdisk_args *args)
 
 		if (!remove_disk(name)) {
 			json_object_array_add(removed, vdisk_json(name));
+			vdisk_changed = true;
 			continue;
 		}
 		status = VDISK_FAILED;

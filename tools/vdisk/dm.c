@@ -331,13 +331,16 @@ static int fail(const char *name, const char *what, int error, int log)
 	return VDISK_FAILED;
 }
 
+/* With udev: to be waited for, and needed. A disk that is used must go on, also if udev cannot be waited for. */
+enum sync { NO_SYNC, SYNC, MAY_SYNC };
+
 /* Runs a task that changes the device, with udev and the kernel's log. */
-static int run(struct dm_task *task, const char *name, const char *what, bool sync, uint16_t flags)
+static int run(struct dm_task *task, const char *name, const char *what, enum sync sync, uint16_t flags)
 {
 	uint32_t cookie = 0;
 	int log = log_open(), error = 0;
 
-	if (sync && !dm_task_set_cookie(task, &cookie, flags))
+	if (sync && !dm_task_set_cookie(task, &cookie, flags) && sync == SYNC)
 		error = task_error(task);
 	if (!error && !dm_task_run(task))
 		error = task_error(task);
@@ -437,14 +440,21 @@ int disk_clear(const char *name, const char *uuid)
 {
 	struct dm_task *task = task_of(DM_DEVICE_CLEAR, name, uuid);
 
-	return task ? run(task, name, "cannot drop the new table", false, 0) : VDISK_FAILED;
+	return task ? run(task, name, "cannot drop the new table", NO_SYNC, 0) : VDISK_FAILED;
 }
 
 int disk_suspend(const char *name, const char *uuid)
 {
 	struct dm_task *task = task_of(DM_DEVICE_SUSPEND, name, uuid);
+	int status;
 
-	return task ? run(task, name, "cannot be suspended", false, 0) : VDISK_FAILED;
+	if (!task)
+		return VDISK_FAILED;
+	vdisk_hold();
+	status = run(task, name, "cannot be suspended", NO_SYNC, 0);
+	if (status)
+		vdisk_release();
+	return status;
 }
 
 /* Has the name still got this uuid? */
@@ -475,11 +485,33 @@ int disk_resume(const char *name, const char *uuid, bool scan)
 	struct dm_task *task = task_still(DM_DEVICE_RESUME, name, uuid);
 	uint16_t flags = scan ? 0 : DM_UDEV_DISABLE_SUBSYSTEM_RULES_FLAG | DM_UDEV_DISABLE_DISK_RULES_FLAG |
 				    DM_UDEV_DISABLE_OTHER_RULES_FLAG;
+	int status;
 
 	if (!task)
 		return VDISK_FAILED;
 	dm_task_set_add_node(task, DM_ADD_NODE_ON_RESUME);
-	return run(task, name, "cannot go live", true, flags);
+	status = run(task, name, "cannot go live", MAY_SYNC, flags);
+	if (!status)
+		vdisk_release();
+	return status;
+}
+
+/*
+ * What was suspended goes on, with the table that it has. What went wrong before is still what is said last. Return: VDISK_DAMAGE:
+ * it stays suspended.
+ */
+int disk_go_on(const struct disk *disk)
+{
+	char text[sizeof(vdisk_error)];
+
+	memcpy(text, vdisk_error, sizeof(text));
+	if (disk_resume(disk->name, disk->uuid, disk_scans(disk))) {
+		vdisk_fail("%.300s%s%.300s; the disk stays suspended: dmsetup resume %s tries again", text, *text ? "; and " : "",
+			   vdisk_error, disk->name);
+		return VDISK_DAMAGE;
+	}
+	memcpy(vdisk_error, text, sizeof(text));
+	return VDISK_OK;
 }
 
 /* What makes nodes says of none that it could not be made. */
@@ -499,7 +531,7 @@ int disk_remove(const char *name, const char *uuid)
 	if (!task)
 		return VDISK_FAILED;
 	dm_task_retry_remove(task);
-	status = run(task, name, "cannot be removed", true, 0);
+	status = run(task, name, "cannot be removed", SYNC, 0);
 	if (status && last_error == EBUSY)
 		vdisk_fail("%s: is in use; stop who uses it first (fuser -v /dev/mapper/%s, lsblk /dev/mapper/%s)", name, name, name);
 	return status;
@@ -549,7 +581,8 @@ int disk_message(const char *name, const char *text, char **answer)
  * If the new one is refused, the old one is live again. disk_lock() it before
  * @old is read.
  *
- * Return: an exit status, after saying what is wrong.
+ * Return: an exit status, after saying what is wrong. VDISK_DAMAGE: it is
+ * suspended, and may have the new table, so all that is in that has to stay.
  */
 int disk_replace(const char *name, const struct disk *old, __u64 sectors, const char *params)
 {
@@ -567,8 +600,13 @@ int disk_replace(const char *name, const struct disk *old, __u64 sectors, const 
 		return VDISK_OK;
 	memcpy(text, vdisk_error, sizeof(text));
 	if (disk_load(name, old->uuid, old->sectors, old->params, old->info.read_only) ||
-	    disk_resume(name, old->uuid, disk_scans(old)))
-		return vdisk_fail("%.500s; and its old table cannot be brought back (%.300s): it is suspended", text, vdisk_error);
+	    disk_resume(name, old->uuid, disk_scans(old))) {
+		if (!disk_is(name, old->uuid))
+			return VDISK_FAILED;
+		vdisk_fail("%.400s; and its old table cannot be brought back (%.300s): it is suspended; dmsetup resume %s tries again",
+			   text, vdisk_error, name);
+		return VDISK_DAMAGE;
+	}
 	memcpy(vdisk_error, text, sizeof(text));
 	return VDISK_FAILED;
 }

@@ -30,6 +30,7 @@ int disk_load(const char *name, const char *uuid, __u64 sectors, const char *par
 int disk_clear(const char *name, const char *uuid);
 int disk_suspend(const char *name, const char *uuid);
 int disk_resume(const char *name, const char *uuid, bool scan);
+int disk_go_on(const struct disk *disk);
 int disk_check_node(const char *name);
 bool disk_is(const char *name, const char *uuid);
 int disk_remove(const char *name, const char *uuid);

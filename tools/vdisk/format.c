@@ -10,6 +10,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 #include <uuid/uuid.h>
 
@@ -205,6 +206,7 @@ static void say(const struct vdisk_args *args, const struct vdisk_store_sb *sb)
 	__u64 len = le64_to_cpu(sb->len), max_len = le64_to_cpu(sb->max_len), start = le64_to_cpu(sb->data_start);
 	char uuid[UUID_STR_LEN], text[3][VDISK_BYTES_TEXT];
 
+	vdisk_changed = true;
 	uuid_unparse(sb->uuid, uuid);
 	if (args->json) {
 		struct json_object *object = json_object_new_object();
@@ -258,12 +260,14 @@ static int format(const struct vdisk_args *args)
  * @base_len: of the base, in sectors; 0: not recorded
  * @lineage: word for the base, or NULL
  * @through: it is for a cache with write_through
+ * @made: for store_unmake()
  *
  * What fails leaves no file.
  *
  * Return: an exit status, after saying what is wrong.
  */
-int store_make(const char *path, __u64 len, __u32 unit, __u64 base_len, const char *lineage, bool through)
+int store_make(const char *path, __u64 len, __u32 unit, __u64 base_len, const char *lineage, bool through,
+	       struct stat *made)
 {
 	__u64 sectors = unit / VDISK_STORE_SECTOR;
 	__u64 max_len = len < MAX_SECTORS / 4 ? len * 4 : MAX_SECTORS / sectors * sectors;
@@ -289,10 +293,45 @@ int store_make(const char *path, __u64 len, __u32 unit, __u64 base_len, const ch
 	if (!store.created)
 		status = vdisk_fail("%s: was made by someone else just now; look what it is, and try again", path);
 	status = status ?: fit(&store, &sb) ?: write_all(&store, &sb);
+	if (!status && fstat(store.fd, made))
+		status = vdisk_fail("%s: %s", path, vdisk_reason(errno));
 	if (status && store.created)
 		unlink(path);
 	store_close(&store);
 	return status;
+}
+
+#define UNMAKE_TRIES	50
+
+/**
+ * store_unmake - remove a store that store_make() made
+ * @path: of it
+ * @made: what store_make() said of it
+ *
+ * It stays if another disk has found it there, and uses it. What went wrong
+ * before is still what is said last.
+ */
+void store_unmake(const char *path, const struct stat *made)
+{
+	const struct timespec pause = { .tv_nsec = 20000000 };
+	char before[sizeof(vdisk_error)];
+	bool quiet = vdisk_quiet;
+	struct store store;
+	struct stat st;
+	int status;
+
+	memcpy(before, vdisk_error, sizeof(before));
+	vdisk_quiet = true;
+	for (int i = 0; (status = store_open(&store, path, STORE_WRITE)) && !access(path, F_OK) && i < UNMAKE_TRIES; i++)
+		nanosleep(&pause, NULL);
+	vdisk_quiet = quiet;
+	if (!status && !fstat(store.fd, &st) && st.st_dev == made->st_dev && st.st_ino == made->st_ino)
+		unlink(path);
+	if (!status)
+		store_close(&store);
+	else if (!access(path, F_OK))
+		vdisk_fail("%.900s; it was made just now, and stays", vdisk_error);
+	memcpy(vdisk_error, before, sizeof(before));
 }
 
 const struct vdisk_command vdisk_format = {

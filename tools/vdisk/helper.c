@@ -218,7 +218,7 @@ static int add_uid(struct words *out)
 	char *word;
 
 	if (!user)
-		return vdisk_fail("there is no user " PROGRAM ", and " PROGRAM "@.service runs as that: useradd --system " PROGRAM);
+		return vdisk_fail("there is no user " PROGRAM ", and " PROGRAM "@.service runs as that; make it: useradd --system " PROGRAM);
 	word = text_new("uid:%u", user->pw_uid);
 	words_add(out, word);
 	free(word);

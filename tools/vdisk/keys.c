@@ -33,10 +33,19 @@ int keys_size(const char *path)
 	return st.st_size;
 }
 
-/* The kernel looks for a key in the keyrings of who loads the table; a session may have none with root's in it. */
-void keys_reach(void)
+/**
+ * keys_reach - have the keys of a table found
+ * @line: of the table
+ *
+ * The kernel looks for a key in the keyrings of who loads the table; a session may have none with root's in it.
+ *
+ * Return: an exit status.
+ */
+int keys_reach(const char *line)
 {
-	keyctl_link(KEY_SPEC_USER_KEYRING, KEY_SPEC_PROCESS_KEYRING);
+	if (!strstr(line, "key::") || keyctl_link(KEY_SPEC_USER_KEYRING, KEY_SPEC_PROCESS_KEYRING) >= 0)
+		return VDISK_OK;
+	return vdisk_fail("the user's keyring cannot be reached, which has the keys: %s", vdisk_reason(errno));
 }
 
 bool keys_exist(const char *description)
@@ -75,10 +84,23 @@ void keys_drop(const char *description)
 		keyctl_unlink(key, KEY_SPEC_USER_KEYRING);
 }
 
+/* What create calls the keys of a disk, as far as it makes them. */
+static void drop_by_name(const char *name)
+{
+	char description[160];
+
+	snprintf(description, sizeof(description), "vdisk:%s", name);
+	keys_drop(description);
+	for (int i = 1; i < MAX_KEYS; i++) {
+		snprintf(description, sizeof(description), "vdisk:%s:%d", name, i);
+		keys_drop(description);
+	}
+}
+
 /**
  * keys_drop_all - drop the keys that create had loaded for a disk
  * @name: of the disk; the descriptions of its keys begin with vdisk:NAME
- * @params: its table, or NULL
+ * @params: its table; NULL: it never had one, for create was killed
  * @kept: not those that this line names as well; or NULL
  */
 void keys_drop_all(const char *name, const char *params, const char *kept)
@@ -87,6 +109,8 @@ void keys_drop_all(const char *name, const char *params, const char *kept)
 	char begin[160];
 	size_t len;
 
+	if (!params)
+		drop_by_name(name);
 	snprintf(begin, sizeof(begin), ":logon:vdisk:%s", name);
 	len = strlen(begin);
 	words_split(&words, params ?: "", TABLE);

@@ -183,6 +183,8 @@ static int picture(struct store *store, struct map *map, const char *path)
 	status = store_map(store, draw, map);
 	if (status)
 		return status;
+	/* A moment, for no half of a picture */
+	vdisk_catch();
 	file = strcmp(path, "-") ? fopen(path, "w") : stdout;
 	if (!file)
 		return vdisk_fail("--svg: %s: cannot be written: %s", path, strerror(errno));

@@ -306,13 +306,16 @@ static int disk(struct openvmm *o, struct words *out, char *text)
 
 static int option(struct openvmm *o, const char *word)
 {
-	static const char *const vmm[] = { "dvd", "vtl2", "uh", "uh-nvme", "relay", "on", "nsid", "lun", "pcie_port" };
+	static const char *const vmm[] = { "vtl2", "uh", "uh-nvme", "relay", "on", "nsid", "lun", "pcie_port" };
 	size_t len = strcspn(word, "=");
 
 	if (!strcmp(word, "ro")) {
 		o->readonly = true;
 		return VDISK_OK;
 	}
+	if (!strcmp(word, "dvd"))
+		return vdisk_fail("'dvd' is about how the guest sees the disk: say ro here, as it is then, and dvd to the VMM, as in --disk file:/dev/mapper/%s,dvd",
+				  o->name);
 	for (size_t i = 0; i < sizeof(vmm) / sizeof(vmm[0]); i++)
 		if (strlen(vmm[i]) == len && !strncmp(vmm[i], word, len))
 			return vdisk_fail("'%.100s' is about how the guest sees the disk: leave it out here, and say it to the VMM, as in "

@@ -144,8 +144,10 @@ static __u64 absent(const struct seen *n)
 	return len > have ? len - have : 0;
 }
 
+/* An error is a negative one. */
 static bool is_number(const char *text)
 {
+	text += *text == '-';
 	return *text && !text[strspn(text, "0123456789")];
 }
 
@@ -155,7 +157,9 @@ static void json_counter(struct json_object *object, const char *counter)
 	char key[64];
 
 	snprintf(key, sizeof(key), "%.*s", (int)(value - 1 - counter), counter);
-	if (is_number(value))
+	if (is_number(value) && *value == '-')
+		json_object_object_add(object, key, json_object_new_int64(strtoll(value, NULL, 10)));
+	else if (is_number(value))
 		vdisk_json_number(object, key, strtoull(value, NULL, 10));
 	else
 		json_object_object_add(object, key, vdisk_json(value));
@@ -211,13 +215,15 @@ static void show_io(const struct seen *n)
 	       vdisk_bytes(text[1], seen_count(n, "written_sectors") * 512));
 	if (seen_count(n, "errors"))
 		printf(", %llu ERRORS", seen_count(n, "errors"));
+	if (seen_counter(n, "error") && strcmp(seen_counter(n, "error"), "0"))
+		printf(", ERROR %s", strerror(-atoi(seen_counter(n, "error"))));
 }
 
 static void show_node(const struct seen_disk *s, int i)
 {
 	const struct seen *n = &s->node[i];
 	char text[3][VDISK_BYTES_TEXT];
-	const char *state = seen_counter(n, "store"), *hydrate = seen_counter(n, "hydrate");
+	const char *state = seen_counter(n, "store"), *hydrate = seen_counter(n, "hydrate"), *merge = seen_counter(n, "merge");
 	double rate;
 
 	printf("%*s%s", n->depth * 2, "", n->type);
@@ -236,7 +242,9 @@ static void show_node(const struct seen_disk *s, int i)
 	if (hit_rate(s, i, &rate))
 		printf("  hit rate %.1f %%", rate * 100);
 	if (hydrate && strcmp(hydrate, "off"))
-		printf("  hydration %s", hydrate);
+		printf("  hydration %s, %s", hydrate, vdisk_bytes(text[0], seen_count(n, "hydrated") * 512));
+	if (merge && strcmp(merge, "off"))
+		printf("  merge %s, %s left", merge, vdisk_bytes(text[0], seen_count(n, "unmerged") * 512));
 	if (state && strcmp(state, "ok"))
 		printf("  STORE %s", state);
 	show_io(n);
@@ -345,9 +353,14 @@ static int each_disk(void (*fn)(void *arg, const char *name, const struct disk *
 	return VDISK_OK;
 }
 
+/* Without a table there is no type. */
 static void list_json(void *arg, const char *name, const struct disk *disk)
 {
-	json_object_array_add(arg, json_disk(name, disk));
+	struct json_object *object = json_disk(name, disk);
+
+	json_object_object_add(object, "type", disk->params ?
+			       json_object_new_string_len(disk->params, strcspn(disk->params, " ")) : NULL);
+	json_object_array_add(arg, object);
 }
 
 static void list_text(void *arg, const char *name, const struct disk *disk)
@@ -479,6 +492,7 @@ static void sample_disk(void *arg, const char *name, const struct disk *disk)
 	struct samples *samples = arg;
 	struct seen_disk *s = malloc(sizeof(*s));
 	char *value = label_value(name), *labels;
+	struct json_object *object;
 
 	if (!s || asprintf(&labels, "disk=\"%s\"", value) < 0)
 		abort();
@@ -486,14 +500,15 @@ static void sample_disk(void *arg, const char *name, const struct disk *disk)
 	add_sample(samples, "vdisk_open", labels, disk->info.open_count);
 	add_sample(samples, "vdisk_suspended", labels, disk->info.suspended);
 	s->words = (struct words){};
+	object = json_disk(name, disk);
 	if (disk->params && read_status(s, disk->params)) {
-		struct json_object *object = json_disk(name, disk);
-
 		for (int i = 0; i < s->nr; i++)
 			sample_node(samples, name, s, i);
 		json_object_object_add(object, "stack", json_node(s, 0));
-		json_object_array_add(samples->disks, object);
+	} else {
+		json_object_object_add(object, "stack", NULL);
 	}
+	json_object_array_add(samples->disks, object);
 	words_free(&s->words);
 	free(s);
 	free(labels);
@@ -524,6 +539,13 @@ static int stat_disks(const struct vdisk_args *args)
 	if (!args->nr)
 		status = each_disk(sample_disk, &samples);
 	for (int i = 0; i < args->nr && !status; i++) {
+		bool again = false;
+
+		/* A series may be there once. */
+		for (int j = 0; j < i; j++)
+			again |= !strcmp(args->word[j], args->word[i]);
+		if (again)
+			continue;
 		status = disk_get(&disk, args->word[i], false);
 		if (!status)
 			sample_disk(&samples, args->word[i], &disk);
@@ -561,7 +583,7 @@ const struct vdisk_command vdisk_stat = {
 	.status =
 "  0  done\n"
 "  1  it failed, or there is no such disk\n",
-	.example = "vdisk stat --prometheus > /var/lib/prometheus/node-exporter/vdisk.prom.new",
+	.example = "vdisk stat --prometheus >vdisk.new && mv vdisk.new /var/lib/prometheus/node-exporter/vdisk.prom",
 	.operands = "[NAME...]",
 	.options = (const struct vdisk_option[]){
 		{ "prometheus", NULL, "as it is without --json" },

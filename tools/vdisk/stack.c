@@ -868,10 +868,16 @@ unsigned int stack_block(const struct vdisk_node *n)
 	return size;
 }
 
-/* The natural length: sectors, or VDISK_UNBOUNDED. */
+/* The natural length: sectors, or VDISK_UNBOUNDED. A disk that was made longer than its base stays so: its store remembers. */
 __u64 stack_length(const struct vdisk_stack *s)
 {
-	return s->nodes[0]->ops->length(s->nodes[0]);
+	const struct vdisk_node *n = s->nodes[0];
+	__u64 len = n->ops->length(n);
+
+	for (; n->ops->reads_base; n = n->children[1])
+		if (n->ops == &vdisk_overlay_ops && n->size != VDISK_UNBOUNDED)
+			len = max(len, n->size);
+	return len;
 }
 
 static int give_node(struct vdisk_node *n)

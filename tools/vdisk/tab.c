@@ -32,6 +32,12 @@ const struct tab_disk *tab_find(const struct tab *tab, const char *name)
 	return NULL;
 }
 
+/* The disk that is this device; NULL: it is some other. */
+const struct tab_disk *tab_find_device(const struct tab *tab, const char *path)
+{
+	return strncmp(path, "/dev/mapper/", 12) ? NULL : tab_find(tab, path + 12);
+}
+
 static void disk_free(struct tab_disk *disk)
 {
 	free(disk->name);
@@ -172,6 +178,20 @@ static int parse_line(struct tab *tab, struct tab_disk *disk, char *text, size_t
 	return parse_options(disk, options) ?: parse_stack(disk);
 }
 
+/* One that lies on a disk that is made late, and is not made late itself: each would wait for the other. */
+static struct tab_disk *find_early(const struct tab *tab)
+{
+	for (struct tab_disk *disk = tab->disk; disk < tab->disk + tab->nr; disk++) {
+		for (unsigned int i = 0; !disk->netdev && i < disk->devices.nr; i++) {
+			const struct tab_disk *other = tab_find_device(tab, disk->devices.word[i]);
+
+			if (other && other->netdev)
+				return disk;
+		}
+	}
+	return NULL;
+}
+
 /**
  * tab_read - read a vdisktab
  * @tab: is filled with the lines that are right; tab_free() it
@@ -184,6 +204,7 @@ static int parse_line(struct tab *tab, struct tab_disk *disk, char *text, size_t
  */
 int tab_read(struct tab *tab, const char *path, void (*say)(void *arg, unsigned int line, const char *text), void *arg)
 {
+	struct tab_disk *disk;
 	unsigned int line = 0;
 	size_t size = 0;
 	char *text = NULL;
@@ -198,7 +219,7 @@ int tab_read(struct tab *tab, const char *path, void (*say)(void *arg, unsigned 
 		return vdisk_fail("%s: %s", path, strerror(errno));
 	vdisk_quiet = true;
 	while ((len = getline(&text, &size, file)) > 0) {
-		struct tab_disk disk = { .line = ++line };
+		struct tab_disk new = { .line = ++line };
 
 		len -= text[len - 1] == '\n';
 		text[len] = 0;
@@ -206,19 +227,21 @@ int tab_read(struct tab *tab, const char *path, void (*say)(void *arg, unsigned 
 			continue;
 		if (text[strspn(text, " \t")] == '#')
 			continue;
-		if (parse_line(tab, &disk, text, len)) {
+		if (parse_line(tab, &new, text, len)) {
 			say(arg, line, vdisk_error);
 			tab->wrong++;
-			disk_free(&disk);
+			disk_free(&new);
 			continue;
 		}
 		tab->disk = realloc(tab->disk, (tab->nr + 1) * sizeof(*tab->disk));
 		if (!tab->disk)
 			abort();
-		tab->disk[tab->nr++] = disk;
+		tab->disk[tab->nr++] = new;
 	}
 	vdisk_quiet = false;
 	free(text);
+	while ((disk = find_early(tab)))
+		disk->netdev = true;
 	if (ferror(file))
 		vdisk_fail("%s: %s", path, strerror(errno));
 	len = ferror(file);

@@ -24,6 +24,7 @@ struct tab {
 
 int tab_read(struct tab *tab, const char *path, void (*say)(void *arg, unsigned int line, const char *text), void *arg);
 const struct tab_disk *tab_find(const struct tab *tab, const char *name);
+const struct tab_disk *tab_find_device(const struct tab *tab, const char *path);
 void tab_free(struct tab *tab);
 
 #endif /* VDISK_TOOL_TAB_H */

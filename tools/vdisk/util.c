@@ -17,6 +17,7 @@
 char vdisk_error[1024];
 bool vdisk_quiet;
 bool vdisk_printed;
+bool vdisk_changed;
 
 volatile sig_atomic_t vdisk_stopped;
 
@@ -24,6 +25,44 @@ static void stop(int number)
 {
 	(void)number;
 	vdisk_stopped = 1;
+}
+
+/* What is said while a disk is suspended, and said then; NULL: none is. */
+static FILE *held;
+static char *held_text;
+static size_t held_size;
+
+static void block_stops(int how)
+{
+	sigset_t stops;
+
+	sigemptyset(&stops);
+	sigaddset(&stops, SIGTSTP);
+	sigaddset(&stops, SIGTTIN);
+	sigaddset(&stops, SIGTTOU);
+	sigprocmask(how, &stops, NULL);
+}
+
+/* A disk is suspended: until vdisk_release(), neither Ctrl-Z nor a terminal that takes no text stops us. */
+void vdisk_hold(void)
+{
+	if (held)
+		return;
+	block_stops(SIG_BLOCK);
+	held = open_memstream(&held_text, &held_size);
+	if (!held)
+		abort();
+}
+
+void vdisk_release(void)
+{
+	if (!held)
+		return;
+	fclose(held);
+	held = NULL;
+	fputs(held_text, stderr);
+	free(held_text);
+	block_stops(SIG_UNBLOCK);
 }
 
 static const int numbers[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT };
@@ -58,13 +97,15 @@ const char *vdisk_option(const struct vdisk_args *args, const char *name)
 /* Says what went wrong, and remembers it for --json. It has to say what to do about it, too. */
 int vdisk_fail(const char *format, ...)
 {
+	char text[sizeof(vdisk_error)];	/* what was said before may be one of the arguments */
 	va_list args;
 
 	va_start(args, format);
-	vsnprintf(vdisk_error, sizeof(vdisk_error), format, args);
+	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
+	memcpy(vdisk_error, text, sizeof(text));
 	if (!vdisk_quiet)
-		fprintf(stderr, "vdisk: %s\n", vdisk_error);
+		fprintf(held ?: stderr, "vdisk: %s\n", vdisk_error);
 	return VDISK_FAILED;
 }
 

@@ -125,6 +125,7 @@ static int parse(struct vdisk_args *args, int argc, char **argv)
 	while ((c = getopt_long(argc, argv, ":h", longs, &chosen)) != -1) {
 		switch (c) {
 		case 'j':
+			args->json = true;
 			break;
 		case 'h':
 			return -1;
@@ -159,6 +160,9 @@ static int parse(struct vdisk_args *args, int argc, char **argv)
 /* What went wrong is said in JSON, too, if nothing was printed yet. */
 static int end(const struct vdisk_args *args, int status)
 {
+	bool done = !status && vdisk_changed;
+
+	vdisk_release();
 	if (args->json && *vdisk_error && !vdisk_printed) {
 		struct json_object *object = json_object_new_object();
 
@@ -166,8 +170,9 @@ static int end(const struct vdisk_args *args, int status)
 		vdisk_json_print(object);
 	}
 	if (fflush(stdout) || ferror(stdout)) {
-		vdisk_fail("cannot write the output; is there room where it goes?");
-		status = VDISK_FAILED;
+		vdisk_fail("%scannot write the output; is there room where it goes?", done ? "all is done, but " : "");
+		/* Who takes it for a failure would do it twice. */
+		status = done ? VDISK_OK : VDISK_FAILED;
 	}
 	return status;
 }

@@ -2,11 +2,14 @@
 /*
  * The tool: what its parts share.
  *
- *	vdisk.c		the command table, --help, options
- *	format.c, check.c (and repair), dump.c, map.c: commands for stores
- *	create.c, show.c (and list, stat), change.c: commands for disks
+ * Commands:
+ *	vdisk.c		their table, --help, options
+ *	format.c, check.c (and repair), dump.c, map.c: for stores
+ *	create.c, show.c (and list, stat), change.c: for disks
  *	tab.c		/etc/vdisktab, for the generator of systemd, too
  *	luks.c		what a LUKS container needs of a crypt node
+ *
+ * libvdisk.a, which they, the generator and the unit tests are over:
  *	stack.c		stacks, their lengths, and what people write for them
  *	openvmm.c	what OpenVMM's --disk takes, as a stack
  *	vdisk-types.c, vdisk-grammar.c: their words, the kernel's own files
@@ -25,6 +28,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
 #include "../../drivers/md/dm-vdisk/vdisk-store.h"
 #include "vdisk-store-user.h"
@@ -33,7 +37,7 @@
 enum {
 	VDISK_OK,
 	VDISK_FAILED,	/* wrong use, or it could not be done */
-	VDISK_DAMAGE,	/* done, and there is damage */
+	VDISK_DAMAGE,	/* done, and there is damage; or it could not be, nor undone */
 	VDISK_HARMLESS,	/* done, and what is wrong does no harm */
 };
 
@@ -81,7 +85,9 @@ extern const struct vdisk_command vdisk_grow, vdisk_snapshot, vdisk_hydrate, vdi
 extern const struct vdisk_command vdisk_pr, vdisk_key;
 
 /* format.c */
-int store_make(const char *path, __u64 len, __u32 unit, __u64 base_len, const char *lineage, bool through);
+int store_make(const char *path, __u64 len, __u32 unit, __u64 base_len, const char *lineage, bool through,
+	       struct stat *made);
+void store_unmake(const char *path, const struct stat *made);
 
 /* util.c */
 const char *vdisk_option(const struct vdisk_args *args, const char *name);
@@ -90,7 +96,10 @@ extern bool vdisk_quiet;	/* what goes wrong is only remembered there */
 extern volatile sig_atomic_t vdisk_stopped;	/* by a signal */
 void vdisk_catch(void);
 void vdisk_catch_end(void);
+void vdisk_hold(void);
+void vdisk_release(void);
 extern bool vdisk_printed;	/* JSON, so that it is too late for an error in it */
+extern bool vdisk_changed;	/* something, which what is printed is only about */
 int vdisk_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 char *text_new(const char *format, ...) __attribute__((format(printf, 1, 2)));
 const char *vdisk_reason(int error);
