@@ -34,9 +34,13 @@ unpack_root13() {
 	rm -r "$debs"
 }
 
-# in_root13 DIR... -- COMMAND...: run it in the root, with these directories at the same paths.
-in_root13() {
+in_root13() { in_root "$(readlink -f "$(current root13)")" "$@"; }
+
+# in_root ROOT DIR... -- COMMAND...: run it in the root, with these directories at the same paths.
+in_root() {
+	local root=$1
 	local -a dirs=(/proc /dev) options=(--mount)
+	shift
 	while [[ $1 != -- ]]; do
 		dirs+=("$1")
 		shift
@@ -54,5 +58,5 @@ in_root13() {
 		done
 		shift "$n"
 		exec chroot "$root" "$@"
-	' bash "$(readlink -f "$(current root13)")" "${#dirs[@]}" "${dirs[@]}" "$@"
+	' bash "$root" "${#dirs[@]}" "${dirs[@]}" "$@"
 }

@@ -60,9 +60,10 @@ in_root() {
 	' bash "$root" "$@"
 }
 
-# boot SCRIPT: systemd comes up as far as multi-user.target, runs it (a file in $root), and powers off. What it says is in
+# boot SCRIPT [SECONDS]: systemd comes up as far as multi-user.target, runs it (a file in $root), and powers off. What it says is in
 # $TMP/said, what systemd says in $TMP/log.
 boot() {
+	local seconds=${2:-600}
 	cat >"$root/etc/systemd/system/probe.service" <<UNIT
 [Unit]
 After=multi-user.target vdisk.target
@@ -71,10 +72,10 @@ Wants=multi-user.target
 Type=oneshot
 ExecStart=/bin/bash -c "bash $1 >/said 2>&1"
 ExecStopPost=/bin/systemctl --no-block poweroff
-TimeoutStartSec=600
+TimeoutStartSec=$seconds
 UNIT
 	rm -f "$root/said" "$TMP/said"
-	timeout -k 5 650 bash -c "$(declare -f in_root); root=$root; in_root /lib/systemd/systemd --system \
+	timeout -k 5 $((seconds + 50)) bash -c "$(declare -f in_root); root=$root; in_root /lib/systemd/systemd --system \
 		--unit=probe.service --log-target=console --show-status=no" >"$TMP/log" 2>&1
 	# Where nothing was in the way, that has ended with all read-only.
 	mount -o remount,rw "$root"

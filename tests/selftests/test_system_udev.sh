@@ -9,10 +9,15 @@
 # shellcheck source=tests/selftests/system.sh
 . "$selftests/system.sh"
 
-need CONFIG_EXT4_FS CONFIG_OVERLAY_FS CONFIG_MD_RAID1
+need CONFIG_EXT4_FS CONFIG_OVERLAY_FS CONFIG_MD_RAID1 CONFIG_BLK_DEV_NULL_BLK
 load_vdisk
+null_disk 256 512
 system_root
 ok $? 'the product is installed'
+# With direct I/O, which tmpfs on 6.1 has not
+mkfs.ext4 -q -O ^has_journal "$DISK"
+mount "$DISK" "$root/srv"
+undo=("umount -l $root/srv" "${undo[@]}")
 cat >"$root/probe" <<'PROBE'
 cd /srv
 kinds='vg fs md'
@@ -27,7 +32,6 @@ mdadm --create /dev/md/host --level=1 --raid-devices=2 --metadata=1.2 --run --qu
 mdadm --stop --quiet /dev/md/host
 vdisk remove prep
 udevadm settle
-systemctl start multipathd 2>/dev/null
 
 # What was read of each disk, what is told of it, and what there is because of it
 look() {
@@ -69,6 +73,32 @@ udevadm trigger --settle --action=change --subsystem-match=block
 look forgotten
 vdisk grow fs +8M >/dev/null
 look grown
+# The host has a volume group and a file system of these names of its own.
+filter='devices/global_filter=["r|/dm-uuid-VDISK-[0-9a-f]|"]'
+truncate -s 24M own-vg own-fs
+modprobe loop
+own_vg=$(losetup --find --show own-vg)
+lvm pvcreate --config "$filter" -qq -y "$own_vg" && lvm vgcreate --config "$filter" -qq hostvg "$own_vg" &&
+	lvm lvcreate --config "$filter" -qq -y -Zn -n root -l 2 hostvg
+mkfs.ext4 -q -b 4096 -L host-root own-fs
+own_fs=$(losetup --find --show own-fs)
+for action in change add; do
+	udevadm trigger --settle --action=$action --subsystem-match=block
+	own="own, $action: $(lvm vgs --config "$filter" --noheadings -o vg_name,pv_name | xargs)"
+	own+=" $(dmsetup deps -o devname hostvg-root | xargs) $(readlink -f /dev/disk/by-label/host-root)"
+	own=${own//$own_vg/OWN-VG} own=${own//$own_fs/OWN-FS}
+	echo "${own//"(${own_vg##*/})"/(OWN-VG)}"
+done
+lvm vgchange --config "$filter" -qq -an hostvg
+losetup -d "$own_vg" "$own_fs"
+rm own-vg own-fs
+udevadm settle
+look own
+# Its service does not run here; what it would take for a path is asked.
+multipath -v3 -d >/multipath 2>&1
+echo "multipath: $(for kind in $kinds; do
+	grep -qE "\\b$(basename "$(readlink /dev/mapper/$kind)"): device node name blacklisted" /multipath && echo "$kind"
+done | xargs)"
 lvm pvs >/dev/null
 look unfiltered
 for kind in $kinds; do
@@ -100,13 +130,17 @@ mapfile -t said <"$TMP/said"
 comment "${said[@]}"
 # line TEXT: it says so
 line() { grep -qxE -- "$1" "$TMP/said"; ok $? "$1"; }
-for when in create pvs change coldplug forgotten grown dmsetup; do
+for when in create pvs change coldplug forgotten grown own dmsetup; do
 	line "$when: read: "
 	line "$when: told: "
 	line "$when: links: "
 	line "$when: started:  "
 	line "$when: units: inactive inactive inactive"
 done
+for when in change add; do
+	line "own, $when: hostvg OWN-VG 1 dependencies : \(OWN-VG\) OWN-FS"
+done
+line 'multipath: vg fs md'
 line 'watched: '
 line 'unfiltered: read: vg fs md'
 line 'VDISK-[0-9a-f]{8}-.*'

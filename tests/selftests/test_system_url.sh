@@ -1,9 +1,10 @@
 #!/bin/bash
 # vdisk create of a URL under systemd: an instance of vdisk-fetchd@.service supplies it, and nothing of that is left by
-# vdisk remove, nor by what fails.
+# vdisk remove, nor by what fails. Restarted, killed, or stopped until the watchdog bites, it gets its file back from systemd:
+# reads wait, and for the disk there was always a helper.
 # kernels: 6.1 6.12 7.3
 # check: 6.12
-# timeout: 300
+# timeout: 400
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 # shellcheck source=tests/selftests/system.sh
@@ -46,6 +47,35 @@ while systemctl is-active --quiet vdisk-fetchd@d.service; do sleep 0.2; done
 vdisk create d --readonly 'file:///img/a$HOME"`b'\''' >/dev/null
 cmp /dev/mapper/d /img/image && echo same
 vdisk remove d && nothing remove
+echo '--- restarted, killed, and not heard of any more, under reads'
+vdisk create d --readonly file:///img/image >/dev/null
+pid() { systemctl show -P MainPID vdisk-fetchd@d.service; }
+another() {
+	local i now
+	for ((i = 0; i < 1800; i++)); do
+		now=$(pid)
+		[[ $now != 0 && $now != "$old" && $(systemctl is-active vdisk-fetchd@d.service) == active ]] && break
+		sleep 0.1
+	done
+	echo "$1: $(systemctl is-active vdisk-fetchd@d.service), $(systemctl show -P NFileDescriptorStore vdisk-fetchd@d.service) files," \
+		"$(dmsetup status d | grep -oE " ($2)=[0-9]+" | xargs)"
+}
+until [[ -e /tmp/enough ]]; do
+	dd if=/dev/mapper/d iflag=direct bs=64k status=none | cmp - /img/image || echo 'wrong bytes'
+done &
+old=$(pid)
+systemctl restart vdisk-fetchd@d.service
+another restarted 'helpers|failed|losses'
+old=$(pid)
+kill -KILL "$old"
+another killed 'helpers|failed|losses'
+old=$(pid)
+kill -STOP "$old"
+# Its helper_timeout: is as long as the watchdog waits: who is first is chance.
+another stopped 'helpers|failed'
+touch /tmp/enough
+wait
+vdisk remove d && nothing 'an instance that was restarted'
 echo '--- explained'
 vdisk create d --explain --readonly 'file:///img/a$HOME"`b'\''' >/tmp/explained
 tail -n 1 /tmp/explained
@@ -65,7 +95,7 @@ PROBE
 before=$(dmsetup ls | sort)
 boot /probe
 is "$(<"$TMP/said")" "--- no user
-says: vdisk: there is no user vdisk-fetchd, and vdisk-fetchd@.service runs as that: useradd --system vdisk-fetchd
+says: vdisk: there is no user vdisk-fetchd, and vdisk-fetchd@.service runs as that; make it: useradd --system vdisk-fetchd
 no user: nothing stays
 --- made
 /dev/mapper/d: 4096 sectors (2 MiB)
@@ -81,6 +111,11 @@ remove: nothing stays
 --- removed by dmsetup: the helper ends, and another disk of that name is made
 same
 remove: nothing stays
+--- restarted, killed, and not heard of any more, under reads
+restarted: active, 1 files, helpers=1 failed=0 losses=0
+killed: active, 1 files, helpers=1 failed=0 losses=0
+stopped: active, 1 files, helpers=1 failed=0
+an instance that was restarted: nothing stays
 --- explained
 OPTIONS=\"--once\"' | install -D -m 600 /dev/stdin '/etc/vdisk/fetchd/d.conf' && systemctl start vdisk-fetchd@d.service
 same
