@@ -13,6 +13,7 @@
  *	bs=BYTES	of one bio (4096)
  *	depth=N		bios in flight (1)
  *	random=0|1	offsets (1)
+ *	flush=0|1	a flush behind each write; both count (0)
  *	slice_ms=N	how long a device is measured at a time (100)
  *	count=N		bios of a slice, instead of a time
  *	rounds=N	slices of each device (1)
@@ -87,6 +88,7 @@ struct biogen_dev {
  * @bio: submitted again and again
  * @vec: @bio's only segment
  * @page: @bio's data
+ * @written: what it does next is to flush
  */
 struct biogen_slot {
 	struct llist_node free;
@@ -94,6 +96,7 @@ struct biogen_slot {
 	struct bio bio;
 	struct bio_vec vec;
 	struct page *page;
+	bool written;
 };
 
 /**
@@ -103,6 +106,7 @@ struct biogen_slot {
  * @bs: bytes of a bio
  * @depth: bios in flight
  * @random: else sequential
+ * @flush: each write
  * @slice_ms: length of a slice
  * @count: bios of a slice; 0: by time
  * @rounds: slices of each device
@@ -121,6 +125,7 @@ struct biogen {
 	u64 bs;
 	u64 depth;
 	u64 random;
+	u64 flush;
 	u64 slice_ms;
 	u64 count;
 	u64 rounds;
@@ -143,6 +148,7 @@ static const struct {
 	{ "bs", offsetof(struct biogen, bs), 512, BIOGEN_MAX_BS },
 	{ "depth", offsetof(struct biogen, depth), 1, BIOGEN_MAX_DEPTH },
 	{ "random", offsetof(struct biogen, random), 0, 1 },
+	{ "flush", offsetof(struct biogen, flush), 0, 1 },
 	{ "slice_ms", offsetof(struct biogen, slice_ms), 1, 10000 },
 	{ "count", offsetof(struct biogen, count), 0, 1 << 30 },
 	{ "rounds", offsetof(struct biogen, rounds), 1, 10000 },
@@ -201,12 +207,17 @@ static void biogen_submit(struct biogen *g, struct biogen_dev *dev,
 {
 	struct bio *bio = &slot->bio;
 
-	bio_reset(bio, dev->bdev, g->write ?
-		  REQ_OP_WRITE | REQ_SYNC | REQ_IDLE : REQ_OP_READ);
-	bio->bi_iter.bi_sector = biogen_sector(g, dev);
+	if (slot->written) {
+		bio_reset(bio, dev->bdev, REQ_OP_WRITE | REQ_PREFLUSH);
+	} else {
+		bio_reset(bio, dev->bdev, g->write ?
+			  REQ_OP_WRITE | REQ_SYNC | REQ_IDLE : REQ_OP_READ);
+		bio->bi_iter.bi_sector = biogen_sector(g, dev);
+		__bio_add_page(bio, slot->page, g->bs, 0);
+	}
+	slot->written = g->flush && !slot->written;
 	bio->bi_private = slot;
 	bio->bi_end_io = biogen_end_io;
-	__bio_add_page(bio, slot->page, g->bs, 0);
 	submit_bio(bio);
 }
 
