@@ -196,15 +196,22 @@ ok $? 'hydration without a helper: goes on when there is one'
 compared 'hydration without a helper: all is right' a -n 20
 dead
 gone a
-# A read does not wait with what hydration asks for behind all others.
+# A read does not wait behind the sixteen that hydration asks for. The helper stands still until the read is in the queue.
 ro a "$kept ( blob img len:$len )"
-helper --delay 300 -b 1 --max 32768 img
+helper --delay 1000 -b 1 --max 32768 img
 dmsetup message "${VD}a" 0 cache hydrate start
-wait_for 30 sh -c "[ \$(dmsetup status ${VD}a | grep -o ' requests=[0-9]*' | cut -d = -f 2) -ge 1 ]"
+wait_for 30 is_count waiting 16 a
+ok $? 'hydration: sixteen fills at a time'
+kill -STOP "$helper"
+dd if="$a" of="$TMP/read" bs=4096 skip=$((100 * 8)) count=1 iflag=direct status=none &
+reader=$!
+wait_for 30 is_count waiting 17 a
 before=$(counter a blob 1 requests)
-run_ok 'a read passes hydration' cmp -n 4096 <(dd if="$a" bs=4096 skip=$((14 * 8)) count=1 iflag=direct status=none) \
-	<(tail -c +$((14 * 32768 + 1)) "$image")
-ok $(($(counter a blob 1 requests) - before > 4)) "a read passes hydration: $(($(counter a blob 1 requests) - before)) requests"
+kill -CONT "$helper"
+timeout 60 tail --pid="$reader" -s 0.05 -f /dev/null
+passed=$(($(counter a blob 1 requests) - before))
+ok $((passed >= 12)) "a read passes hydration: $passed requests"
+run_ok 'a read passes hydration: its bytes' cmp "$TMP/read" <(tail -c +$((100 * 32768 + 1)) "$image" | head -c 4096)
 dead
 gone a
 

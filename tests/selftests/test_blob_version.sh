@@ -183,6 +183,21 @@ ro a "cache ( block $store ) ( zero )"
 gone a
 is "$(fields "$store")" '[0,0]' 'detached: it is forgotten'
 
+# Damage to one superblock does not bring back a time when the store knew of no version, or of another blob's only.
+for slot in 0 1; do
+	format "$store"
+	ro a "cache ( block $store ) ( $blob )"
+	serves '"1"' "$old"
+	some 65536 0 "superblock $slot: a store that knows"
+	dead
+	gone a
+	put "$store" x 512 seek=$((slot * 8))
+	is "$(fields "$store")" '[2,1]' "superblock $slot is damaged: the version is known"
+	ro a "cache ( block $store ) ( $blob )"
+	stale '"2"' "superblock $slot is damaged: another version is refused"
+	gone a
+done
+
 # Two disks share a blob: the one that knows its version decides for both.
 format "$store"
 format "$other"

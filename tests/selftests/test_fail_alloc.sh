@@ -44,7 +44,8 @@ for stack in "block ${disks[0]} label:x" "striped chunk:8 $(children 2)" "ram na
 		failed+=("$n")
 		[[ $(<"$TMP/error") == *'Cannot allocate memory'* ]] || other=$((other + 1))
 	done
-	ok "$((${#failed[@]} * every < 4 || status != 3))" "$stack: ${#failed[@]} of $((tried - 1)) allocations, of $((n - 1))"
+	# The kernel can do without half of them: of a short table's 19, a third may have one that it needs.
+	ok "$((${#failed[@]} < (every > 1 ? 1 : 4) || status != 3))" "$stack: ${#failed[@]} of $((tried - 1)) allocations, of $((n - 1))"
 	is "$other" 0 'each failure is -ENOMEM'
 	# Those whose number is followed by no message; the log has the numbers of all stacks, the last ones count
 	silent=$(dmesg | awk -v all="${failed[*]}" -v start="fail: $$ $first" '

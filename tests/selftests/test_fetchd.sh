@@ -12,7 +12,7 @@
 run_ok 'unit tests' fetchd-unit
 load_vdisk
 image 8
-origin_nginx
+origin_nginx 127.0.0.1
 cp "$image" "$TMP/www/img"
 url=http://127.0.0.1:8080/img
 
@@ -88,15 +88,6 @@ read_is 0 'SIGSTOP, SIGCONT: every byte is right'
 stopped
 
 # Killed under load: with a new file each time, then with the files that a manager keeps
-# under_reads: until it is enough() there are reads; $reader
-under_reads() {
-	rm -f "$TMP/enough"
-	until [[ -e $TMP/enough ]]; do
-		timeout 200 blobd --check -t 4 -n 25 --seed $RANDOM "/dev/mapper/${VD}a" "$image" || exit
-	done >"$TMP/reader" 2>&1 &
-	reader=$!
-}
-enough() { : >"$TMP/enough"; }
 kills=${VDISK_KILLS:-4}
 under_reads
 for ((i = 0; i < kills; i++)); do
