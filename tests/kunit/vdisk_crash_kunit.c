@@ -858,8 +858,7 @@ static void all_workloads(struct kunit *test, unsigned int unit,
 	lim.logical_block_size = unit * SECTOR_SIZE;
 	c->disk = vdisk_alloc_disk(&lim);
 	KUNIT_ASSERT_FALSE(test, IS_ERR(c->disk));
-	c->nr_ops = MAX_OPS;
-	for (i = 0, end = NR_BEFORE; i < MAX_OPS; i++)
+	for (i = 0, end = NR_BEFORE; i < c->nr_ops; i++)
 		end *= NR_OPS;
 	for (w = 0; w < end; w++) {
 		unsigned int rest = w / NR_BEFORE;
@@ -871,7 +870,7 @@ static void all_workloads(struct kunit *test, unsigned int unit,
 		/* What was there before would have its pin. */
 		if (c->blob && c->before != ALL_ABSENT)
 			continue;
-		for (i = 0; i < MAX_OPS; i++) {
+		for (i = 0; i < c->nr_ops; i++) {
 			c->op[i].op = rest % NR_OPS;
 			rest /= NR_OPS;
 		}
@@ -936,6 +935,7 @@ static int crash_test_init(struct kunit *test)
 	test->priv = c;
 	disk = c;
 	c->test = test;
+	c->nr_ops = MAX_OPS - 1;
 	spin_lock_init(&c->lock);
 	c->wq = alloc_workqueue("vdisk-test", WQ_PERCPU, 0);
 	if (!c->wq)
@@ -957,6 +957,15 @@ static int crash_test_init(struct kunit *test)
 		}
 	}
 	return 0;
+}
+
+static int crash_all_init(struct kunit *test)
+{
+	int r = crash_test_init(test);
+
+	if (!r)
+		((struct crash *)test->priv)->nr_ops = MAX_OPS;
+	return r;
 }
 
 static void crash_test_exit(struct kunit *test)
@@ -996,4 +1005,23 @@ static struct kunit_suite crash_suite = {
 	.test_cases = crash_cases,
 };
 
-kunit_test_suite(crash_suite);
+/* One operation more takes minutes: `tests/run --all` has these. */
+static struct kunit_case crash_all_cases[] = {
+	KUNIT_CASE_SLOW(test_512),
+	KUNIT_CASE_SLOW(test_4096),
+	KUNIT_CASE_SLOW(test_4096_over_512),
+	KUNIT_CASE_SLOW(test_through_512),
+	KUNIT_CASE_SLOW(test_through_4096),
+	KUNIT_CASE_SLOW(test_blob_512),
+	KUNIT_CASE_SLOW(test_blob_4096),
+	{}
+};
+
+static struct kunit_suite crash_all_suite = {
+	.name = "vdisk_crash_all",
+	.init = crash_all_init,
+	.exit = crash_test_exit,
+	.test_cases = crash_all_cases,
+};
+
+kunit_test_suites(&crash_suite, &crash_all_suite);

@@ -114,7 +114,8 @@ qemu() {
 	if [[ -r /dev/kvm && -w /dev/kvm ]] && grep -qwE 'vmx|svm' /proc/cpuinfo; then
 		args+=(-accel kvm -cpu host)
 	else
-		args+=(-accel "tcg,thread=$threads" -cpu max)
+		# Fast string operations, emulated, move memory byte by byte.
+		args+=(-accel "tcg,thread=$threads" -cpu "max,erms=off")
 		# QEMU translates code once for each address that it is seen at: programs at random ones take four times as long.
 		append="norandmaps mitigations=off no_timer_check $append"
 	fi

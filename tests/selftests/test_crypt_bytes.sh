@@ -12,7 +12,7 @@ need CONFIG_BLK_DEV_NULL_BLK CONFIG_DM_CRYPT CONFIG_KEYS
 load_vdisk
 null_disk 3 512
 null_disk 3 4096
-io=(-n "${VDISK_OPS:-40}" -m 256 -f 2 -r 30)
+io=(-n "${VDISK_OPS:-20}" -m 256 -f 2 -r 30)
 declare -i len=4096 start=1024
 dump=$TMP/model
 

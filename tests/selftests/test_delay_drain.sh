@@ -2,7 +2,7 @@
 # delay: a suspend of any kind, a reload and a removal let go at once of what waits, and nothing waits until the resume.
 # timeout: 600
 # kernels: 6.1 6.12 7.3 uml-6.12
-# check: 6.1 uml-6.12
+# check: 6.1
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 

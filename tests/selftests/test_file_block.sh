@@ -12,7 +12,7 @@ load_vdisk
 loop_disk 400 4096
 scratch
 a=/dev/mapper/${VD}a img=$mnt/img
-io=(-n "${VDISK_OPS:-600}" -m 64 -d 3 -z 3 -f 3 -u 5 -w 20 --zeroed --discard-zeroes --verify)
+io=(-n "${VDISK_OPS:-300}" -m 64 -d 3 -z 3 -f 3 -u 5 -w 20 --zeroed --discard-zeroes --verify)
 for fs in ext4 xfs; do
 	make_fs $fs "$DISK"
 	truncate -s 4M "$img"
@@ -49,7 +49,7 @@ for fs in ext4 xfs; do
 	done
 	# Sectors of the same blocks, written and made zero at the same time
 	vd a 64 "file $mnt/img block:512"
-	verified "$fs: block:512, parts of blocks meet" -n "$((${VDISK_OPS:-600} * 2))" -m 1 -z 30 -w 60 --verify "$a"
+	verified "$fs: block:512, parts of blocks meet" -n "$((${VDISK_OPS:-300} * 2))" -m 1 -z 30 -w 60 --verify "$a"
 	run_ok "$fs: a part of a block meets all of it" meet "$a" "$a" block 2000
 	run_ok "$fs: ... made zero" meet "$a" "$a" zero 1000
 	gone a

@@ -14,7 +14,7 @@ load_vdisk
 null_disk 400 512 discard=1
 declare -i len=32768
 a=/dev/mapper/${VD}a img=$mnt/img
-io=(-n "${VDISK_OPS:-1500}" -m 256 -d 4 -z 4 -f 3 -u 5 -w 20 --zeroed --discard-zeroes --verify)
+io=(-n "${VDISK_OPS:-700}" -m 256 -d 4 -z 4 -f 3 -u 5 -w 20 --zeroed --discard-zeroes --verify)
 
 for fs in $(file_systems); do
 	make_fs "$fs" "$DISK"

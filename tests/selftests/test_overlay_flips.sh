@@ -1,6 +1,6 @@
 #!/bin/bash
 # overlay and cache: bytes of both superblocks and of all presence are damaged in turn, and the store is opened: what is read is right,
-# or an error, and what cannot be opened is refused and says why. VDISK_EVERY: every so many-th byte (16); with 1, all of them.
+# or an error, and what cannot be opened is refused and says why. VDISK_EVERY: every so many-th byte (40); with 1, all of them.
 # kernels: 6.1 6.12 7.3 uml-6.12
 # check: 6.12
 # timeout: 300
@@ -9,7 +9,7 @@
 
 need CONFIG_BLK_DEV_NULL_BLK
 load_vdisk
-every=${VDISK_EVERY:-16}
+every=${VDISK_EVERY:-40}
 # Eight sectors of presence, 4096 bytes, are about N sectors; a store has $slice. There are $stores of them on one disk, and
 # one device has an overlay over each: making a device takes its time.
 N=15872 slice=18432 stores=32

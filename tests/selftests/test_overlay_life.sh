@@ -2,7 +2,7 @@
 # overlay: presence goes from table to table with its store; errors of children; discards and writes that meet.
 # kernels: 6.1 6.12 7.3 uml-6.12
 # timeout: 600
-# check: 7.3 uml-6.12
+# check: uml-6.12
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 

@@ -3,7 +3,7 @@
 # VDISK_PR_SECONDS for more of it.
 # kernels: 6.1 6.12 7.3 uml-6.12
 # timeout: 600
-# check: 6.12 uml-6.12
+# check: 6.12
 # shellcheck source=tests/selftests/common.sh
 . "$(dirname "$(readlink -f "$0")")/common.sh"
 

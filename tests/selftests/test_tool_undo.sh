@@ -1,6 +1,6 @@
 #!/bin/bash
 # Each call of the kernel that vdisk create makes fails in turn: what comes of that is a disk that works; or an error in one line,
-# with what to do about it, and nothing is left: no device, store, key, helper or other file. A run takes every fourth of them, from
+# with what to do about it, and nothing is left: no device, store, key, helper or other file. A run takes every eighth of them, from
 # any on; `make soak` takes all. test_system_undo.sh runs it under systemd.
 # VDISK_EVERY: another number
 # kernels: 6.1 6.12 7.3
@@ -15,7 +15,7 @@ need CONFIG_BLK_DEV_LOOP CONFIG_EXT4_FS
 load_vdisk
 [[ -d /run/systemd/system ]] && systemd=1 || systemd=''
 [[ $systemd ]] || direct_tmp
-declare -i every=${VDISK_EVERY:-4}
+declare -i every=${VDISK_EVERY:-8}
 a=${VD}a
 undo=("vdisk remove $a" "cd /" "${undo[@]}")
 mkdir "$TMP/work"
