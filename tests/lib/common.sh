@@ -7,6 +7,8 @@ LIB=$TOP/tests/lib
 CACHE=${VDISK_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/vdisk}
 OUT=${VDISK_OUT:-$TOP/build}
 KERNELS=(6.1 6.12 7.3 uml-6.12 kasan-6.12)
+# To install on this host, which may be updating itself
+APT_GET=(apt-get -y -o DPkg::Lock::Timeout=600)
 
 say() { printf 'vm: %s\n' "$*" >&2; }
 die() { say "$*"; exit 125; }

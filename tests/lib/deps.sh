@@ -18,7 +18,7 @@ deps() {
 	((EUID == 0)) || die "please install what is missing: apt-get install ${missing[*]}"
 	say "installing ${missing[*]}"
 	logged "$CACHE/log/deps.log" env DEBIAN_FRONTEND=noninteractive sh -c \
-		'apt-get -y install "$@" || { apt-get update && apt-get -y install "$@"; }' sh "${missing[@]}"
+		'"$@" || { apt-get update && "$@"; }' sh "${APT_GET[@]}" install "${missing[@]}"
 }
 
 # Programs for the tests that are not to be installed: a web server would be started, now and whenever the host boots; blkpr
