@@ -558,8 +558,9 @@ static int vdisk_file_bounce_page(struct vdisk_file *f, struct bio *bio,
 /*
  * By the bounce page, and where a write covers only a part of a block, by
  * reading the block first: others are kept out of it, see vdisk_file_take().
+ * Returns what is left of the bio, or an error.
  */
-static int vdisk_file_bounce(struct vdisk_file *f, struct vdisk_file_io *st)
+static ssize_t vdisk_file_bounce(struct vdisk_file *f, struct vdisk_file_io *st)
 {
 	struct bio *bio = st->io->bio;
 	struct bvec_iter iter = bio->bi_iter;
@@ -579,7 +580,7 @@ static int vdisk_file_bounce(struct vdisk_file *f, struct vdisk_file_io *st)
 		at = next;
 	}
 	mempool_free(page, &f->bounce);
-	return r;
+	return r < 0 ? r : (ssize_t)(bio->bi_iter.bi_size - st->done);
 }
 
 static void vdisk_file_rw(struct vdisk_file *f, struct vdisk_file_io *st)
@@ -602,7 +603,7 @@ static void vdisk_file_rw(struct vdisk_file *f, struct vdisk_file_io *st)
 		vdisk_file_put(st);
 		return;
 	}
-	st->ret = vdisk_file_bounce(f, st) ?: bio->bi_iter.bi_size - st->done;
+	st->ret = vdisk_file_bounce(f, st);
 	vdisk_file_done(f, st);
 }
 

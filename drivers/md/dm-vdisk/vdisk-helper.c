@@ -248,7 +248,7 @@ static ssize_t vdisk_helper_deliver(struct vdisk_blob_file *file,
 		 sizeof(*requests);
 	for (i = nr; i-- > copied;)
 		vdisk_blob_again(file, &requests[i].id);
-	return copied ? copied * sizeof(*requests) : -EFAULT;
+	return copied ? (ssize_t)(copied * sizeof(*requests)) : -EFAULT;
 }
 
 /*
@@ -414,7 +414,7 @@ static ssize_t vdisk_helper_write(struct kiocb *iocb, struct iov_iter *from)
 		return all;
 	if (r != -EINTR && r != -ENODEV)
 		vdisk_blob_refused(file, r);
-	return all - left ?: r;
+	return (ssize_t)(all - left) ?: r;
 }
 
 static __poll_t vdisk_helper_poll(struct file *filp, poll_table *wait)
